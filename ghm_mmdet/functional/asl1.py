@@ -1,0 +1,42 @@
+"""Authentic smooth L1 loss (ASL1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ghm_mmdet.functional import checks
+
+
+def asl1_loss(pred: Tensor, target: Tensor, mu: float = 0.02) -> Tensor:
+    r"""Authentic smooth L1: an L1 loss whose gradient is smooth everywhere.
+
+    .. math:: ASL1(d) = \sqrt{d^2 + \mu^2} - \mu, \qquad d = pred - target
+
+    Args:
+        pred: floating point, shape (N, 4), or any (..., C); half and bfloat16 are computed in float32.
+        target: real, the shape of ``pred``.
+        mu: above 0; where the loss turns from quadratic to linear.
+
+    Returns:
+        The loss of each element, at least 0, float32 (float64 for float64 input), the shape of ``pred``.
+
+    Raises:
+        ValueError: ``mu`` is not above 0, or ``target`` does not fit ``pred``.
+
+    Source: GHM paper (Li, Liu and Wang, AAAI 2019, arXiv:1811.05181), section "GHM-R Loss".
+    """
+    checks.check_positive("mu", mu)
+    checks.check_prediction("pred", pred)
+    checks.check_dense_target(target, pred, "pred")
+    dtype = torch.promote_types(pred.dtype, torch.float32)
+    difference = pred.to(dtype) - target.to(dtype)
+    return asl1_root(difference, mu) - mu
+
+
+def asl1_root(difference: Tensor, mu: float) -> Tensor:
+    """sqrt(d^2 + mu^2), what ASL1 and its derivative d / sqrt(d^2 + mu^2) share."""
+    root = torch.sqrt(difference * difference + mu * mu)
+    # The square of a huge difference overflows although its root does not. (torch.hypot does not either, but rounds
+    # otherwise than mmdet's GHMR, and the subtraction of mu makes that a visible difference.)
+    return torch.where(root.isinf(), difference.abs(), root)

@@ -1,0 +1,140 @@
+"""Argument checks shared by the losses.
+
+They look at Python numbers, shapes, dtypes and devices, never at a tensor's values: on a GPU that would make the host
+wait for the device.
+"""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+
+import torch
+from torch import Tensor
+
+REDUCTIONS = ("none", "mean", "sum")
+
+
+def check_bins(bins: int) -> None:
+    if isinstance(bins, bool) or not isinstance(bins, Integral) or bins < 1:
+        raise ValueError(f"bins must be an integer of at least 1 (the number of unit regions), got {bins!r}")
+
+
+def check_momentum(momentum: float) -> None:
+    if isinstance(momentum, bool) or not isinstance(momentum, Real) or not 0 <= momentum < 1:
+        raise ValueError(f"momentum must be a number in [0, 1), 0 for no moving average, got {momentum!r}")
+
+
+def check_positive(name: str, value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real) or not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{name} must be a finite number above 0, got {value!r}")
+
+
+def check_loss_weight(loss_weight: float) -> None:
+    if isinstance(loss_weight, bool) or not isinstance(loss_weight, Real) or not 0 <= loss_weight < math.inf:
+        raise ValueError(f"loss_weight must be a finite number of at least 0, got {loss_weight!r}")
+
+
+def check_reduction(reduction: str, name: str = "reduction") -> None:
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, REDUCTIONS))}, got {reduction!r}")
+
+
+def check_density(
+    bins: int,
+    momentum: float,
+    acc_sum: Tensor | None,
+    acc_norm: Tensor | None,
+    max_weight: float | None,
+    pred: Tensor,
+) -> None:
+    """Check what the harmonizing weights are made from; the moving averages have one entry per unit region."""
+    check_bins(bins)
+    check_momentum(momentum)
+    if max_weight is not None:
+        check_positive("max_weight", max_weight)
+    averages = {}
+    if momentum > 0:
+        averages["acc_sum"] = acc_sum
+        if acc_norm is not None:
+            averages["acc_norm"] = acc_norm
+    for name, average in averages.items():
+        if not isinstance(average, Tensor) or average.shape != (bins,) or not average.is_floating_point():
+            raise ValueError(
+                f"{name} must be a floating-point tensor of shape ({bins},), one entry per bin, got {describe(average)}"
+            )
+        check_same_device(name, average, pred)
+
+
+def describe(value: object) -> str:
+    """Shape and dtype of a tensor, or the type of anything else, for an error message."""
+    if isinstance(value, Tensor):
+        return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+    return type(value).__name__
+
+
+def check_prediction(name: str, pred: Tensor) -> None:
+    if not isinstance(pred, Tensor) or not pred.is_floating_point() or pred.dim() == 0:
+        raise ValueError(f"{name} must be a floating-point tensor of shape (N, C), or (..., C), got {describe(pred)}")
+
+
+def check_same_device(name: str, value: Tensor, like: Tensor) -> None:
+    if value.device != like.device:
+        raise ValueError(f"{name} must be on the device of the prediction, {like.device}, got {value.device}")
+
+
+def check_constant(name: str, value: Tensor) -> None:
+    """Refuse a tensor that asks for a gradient which the loss would silently not give."""
+    if value.requires_grad:
+        raise ValueError(f"{name} is a constant of the loss and gets no gradient: pass {name}.detach()")
+
+
+def check_dense_target(target: Tensor, pred: Tensor, pred_name: str) -> None:
+    """Check a target with one number per prediction."""
+    if not isinstance(target, Tensor) or target.shape != pred.shape or target.is_complex():
+        raise ValueError(
+            f"target must be a real tensor of the shape of {pred_name}, {tuple(pred.shape)}, got {describe(target)}"
+        )
+    check_same_device("target", target, pred)
+    check_constant("target", target)
+
+
+def check_class_target(target: Tensor, logits: Tensor) -> None:
+    """Check a target that is either one integer label per sample or one number in [0, 1] per logit."""
+    if isinstance(target, Tensor) and target.dim() == logits.dim():
+        check_dense_target(target, logits, "logits")
+        return
+    integer = isinstance(target, Tensor) and not (
+        target.is_floating_point() or target.is_complex() or target.dtype == torch.bool
+    )
+    if not integer or target.shape != logits.shape[:-1]:
+        raise ValueError(
+            f"target must hold integer labels of shape {tuple(logits.shape[:-1])} or values in [0, 1] of the shape of "
+            f"logits, {tuple(logits.shape)}, got {describe(target)}"
+        )
+    check_same_device("target", target, logits)
+
+
+def rows_of_weight(weight: Tensor | None, pred: Tensor) -> Tensor | None:
+    """Check a weight and bring it to the shape (N, 1) or (N, C) that goes with ``pred`` seen as (N, C).
+
+    Args:
+        weight: ``None``, one entry per prediction (the shape of ``pred``), or one per sample (the shape of ``pred``
+            without its last dimension, or with a last dimension of 1).
+        pred: the checked prediction, of shape (..., C), or (N,), which counts as (N, 1).
+
+    Raises:
+        ValueError: the weight does not fit the prediction.
+    """
+    if weight is None:
+        return None
+    per_sample = pred.shape[:-1] if pred.dim() > 1 else pred.shape
+    fits = isinstance(weight, Tensor) and not weight.is_complex()
+    if not fits or weight.shape not in (pred.shape, per_sample, (*per_sample, 1)):
+        raise ValueError(
+            f"weight must be a real tensor of shape {tuple(pred.shape)}, one entry per prediction, or "
+            f"{tuple(per_sample)}, one per sample, got {describe(weight)}"
+        )
+    check_same_device("weight", weight, pred)
+    check_constant("weight", weight)
+    return weight.flatten(end_dim=-2) if pred.dim() > 1 and weight.dim() == pred.dim() else weight.reshape(-1, 1)

@@ -1,0 +1,98 @@
+"""GHM-R, the gradient harmonizing regression loss."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ghm_mmdet.functional import checks
+from ghm_mmdet.functional.asl1 import asl1_root
+from ghm_mmdet.functional.harmonized_loss import HarmonizedLoss, Samples, as_rows, density_count
+from ghm_mmdet.functional.harmonizing_weight import harmonizing_weight
+
+
+class _ASL1Term:
+    """Authentic smooth L1; its gradient norm is the size of its derivative."""
+
+    def __init__(self, mu: float):
+        self.mu = mu
+
+    def gradient_norm(self, pred: Tensor, target: Tensor) -> Tensor:
+        difference = pred - target.to(pred.dtype)
+        return difference.div_(asl1_root(difference, self.mu)).abs_()
+
+    def loss_and_derivative(self, pred: Tensor, target: Tensor, gradient_norm: Tensor) -> tuple[Tensor, Tensor]:
+        difference = pred - target.to(pred.dtype)
+        root = asl1_root(difference, self.mu)
+        return root - self.mu, difference / root
+
+
+def ghm_r_loss(
+    pred: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    mu: float = 0.02,
+    bins: int = 10,
+    *,
+    momentum: float = 0.0,
+    acc_sum: Tensor | None = None,
+    acc_norm: Tensor | None = None,
+    max_weight: float | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    r"""Authentic smooth L1 with every element divided by the density of its gradient norm.
+
+    .. math::
+        d_i = pred_i - target_i, \quad g_i = \frac{|d_i|}{\sqrt{d_i^2 + \mu^2}}, \quad
+        \beta_i = \frac{N}{R_{ind(g_i)}\, n}, \quad L = \frac{1}{N} \sum_i \beta_i\, ASL1(d_i)
+
+    with :math:`R_j` the number of valid elements in unit region j, n the number of regions that are not empty, and N
+    the sum of ``weight`` over all elements, at least 1.
+
+    Args:
+        pred: floating point, shape (N, 4), or any (..., C); half and bfloat16 are computed in float32.
+        target: real, the shape of ``pred``.
+        weight: shape (N,), (N, 1) or that of ``pred``. An element counts where it is above 0; its size only enters N.
+            ``None`` counts all elements with 1.
+        mu: of ASL1, above 0.
+        bins: number of unit regions M, at least 1.
+        momentum: of the moving average of the counts, in [0, 1); 0 takes this call's counts alone.
+        acc_sum: the moving average, floating point, shape (bins,), updated in place; needed with ``momentum``. Start
+            it at 0.
+        acc_norm: as ``acc_sum``; corrects the moving average's start (see :func:`harmonizing_weight`).
+        max_weight: upper bound of :math:`\beta`, above 0.
+        reduction: ``"mean"`` for L, ``"sum"`` for N L, ``"none"`` for the :math:`\beta_i\, ASL1` of each element.
+
+    Returns:
+        A scalar, or the shape of ``pred`` with ``"none"``; float32, or float64 for float64 input. Empty or entirely
+        ignored input gives 0, still attached to ``pred``. The gradient flows to ``pred`` alone, takes :math:`\beta` as
+        constant, and cannot be differentiated again.
+
+    Raises:
+        ValueError: an argument is out of its range, or shapes, dtypes or devices do not fit together. Values are not
+            looked at.
+
+    Source: GHM paper (Li, Liu and Wang, AAAI 2019, arXiv:1811.05181), section "GHM-R Loss"; N as in the authors'
+    release.
+    """
+    checks.check_positive("mu", mu)
+    checks.check_reduction(reduction)
+    checks.check_prediction("pred", pred)
+    checks.check_dense_target(target, pred, "pred")
+    checks.check_density(bins, momentum, acc_sum, acc_norm, max_weight, pred)
+    weight = checks.rows_of_weight(weight, pred)
+
+    rows = as_rows(pred)
+    samples = Samples(rows, as_rows(target), None if weight is None else weight > 0)
+    term = _ASL1Term(mu)
+    count = density_count(samples, term, bins)
+    dtype = torch.promote_types(pred.dtype, torch.float32)
+    sum_of_weight = count.sum() if weight is None else weight.to(dtype).expand(rows.shape).sum()
+    total = sum_of_weight.to(dtype).clamp(min=1)
+    region_weight = harmonizing_weight(
+        count, total, momentum=momentum, acc_sum=acc_sum, acc_norm=acc_norm, max_weight=max_weight
+    )
+    loss = HarmonizedLoss.apply(rows, samples, term, region_weight, reduction != "none")
+    if reduction == "none":
+        return loss.view(pred.shape)
+    return loss / total if reduction == "mean" else loss

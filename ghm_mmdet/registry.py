@@ -1,0 +1,10 @@
+"""The registry node of this package, a child of mmengine's: ``type="ghm_mmdet.GHMC"`` in any config finds it.
+
+mmengine imports this module by its name, ``<scope>.registry``, and the modules in ``locations`` on first use, so that a
+config needs no ``custom_imports``. mmdet's own classes of the same names stay what they are.
+"""
+
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import Registry
+
+MODELS = Registry("model", parent=MMENGINE_MODELS, scope="ghm_mmdet", locations=["ghm_mmdet.losses"])

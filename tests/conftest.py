@@ -1,0 +1,27 @@
+"""Where tests find real data: COCO_ROOT and VOC_ROOT, or the folder `shared/data` beside the checkout."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[1]
+
+
+def _data_root(variable: str, name: str, marker: str) -> Path:
+    root = Path(os.environ.get(variable) or REPO.parent / "shared" / "data" / name)
+    if not (root / marker).is_dir():
+        pytest.skip(f"real data absent: set {variable} to a folder that holds {marker} (looked in {root})")
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_coco_root() -> Path:
+    return _data_root("COCO_ROOT", "tiny_coco", "annotations")
+
+
+@pytest.fixture(scope="session")
+def bccd_root() -> Path:
+    return _data_root("VOC_ROOT", "bccd", "Annotations")

@@ -1,0 +1,94 @@
+"""The losses written down from their definitions with plain loops: slow, and sharing nothing with the package."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+
+@dataclass
+class MovingAverage:
+    """S_j <- a S_j + (1 - a) R_j over the regions that are not empty, optionally corrected for its start at 0."""
+
+    bins: int
+    momentum: float
+    debias: bool = False
+    sums: list[float] = field(init=False)
+    mass: list[float] = field(init=False)
+
+    def __post_init__(self):
+        self.sums = [0.0] * self.bins
+        self.mass = [0.0] * self.bins
+
+    def density(self, counts: list[int]) -> list[float]:
+        if self.momentum == 0:
+            return [float(count) for count in counts]
+        for j, count in enumerate(counts):
+            if count > 0:
+                self.sums[j] = self.momentum * self.sums[j] + (1 - self.momentum) * count
+                self.mass[j] = self.momentum * self.mass[j] + (1 - self.momentum)
+        if self.debias:
+            return [s / m if m > 0 else 0.0 for s, m in zip(self.sums, self.mass)]
+        return list(self.sums)
+
+
+def region(g: float, bins: int) -> int:
+    """The unit region of g, found by comparing with every edge."""
+    for j in range(bins - 1, 0, -1):
+        if g >= j / bins:
+            return j
+    return 0
+
+
+def region_weights(norms, valid, total, bins, average=None, max_weight=math.inf) -> list[float]:
+    """beta of each element; 0 for the elements that are not valid."""
+    average = average or MovingAverage(bins, 0.0)
+    counts = [0] * bins
+    for g, v in zip(norms, valid):
+        if v:
+            counts[region(g, bins)] += 1
+    filled = sum(count > 0 for count in counts)
+    density = average.density(counts)
+    return [min(total / (density[region(g, bins)] * filled), max_weight) if v else 0.0 for g, v in zip(norms, valid)]
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
+
+
+def bce(x: float, t: float) -> float:
+    return max(x, 0) - x * t + math.log1p(math.exp(-abs(x)))
+
+
+@dataclass
+class Result:
+    loss: float
+    elements: list[float]
+    gradient: list[float]
+    weights: list[float]
+
+
+def ghm_c(logits, targets, valid, bins, average=None, max_weight=math.inf) -> Result:
+    """GHM-C over flat lists of logits, targets in [0, 1] and validity; the gradient is that of the mean."""
+    norms = [abs(sigmoid(x) - t) for x, t in zip(logits, targets)]
+    total = max(sum(map(bool, valid)), 1)
+    weights = region_weights(norms, valid, total, bins, average, max_weight)
+    elements = [w * bce(x, t) for w, x, t in zip(weights, logits, targets)]
+    gradient = [w * (sigmoid(x) - t) / total for w, x, t in zip(weights, logits, targets)]
+    return Result(sum(elements) / total, elements, gradient, weights)
+
+
+def ghm_r(preds, targets, weight, mu, bins, average=None, max_weight=math.inf) -> Result:
+    """GHM-R over flat lists; N is the sum of the weights."""
+    differences = [p - t for p, t in zip(preds, targets)]
+    norms = [abs(d) / math.sqrt(d * d + mu * mu) for d in differences]
+    total = max(sum(weight), 1)
+    weights = region_weights(norms, [w > 0 for w in weight], total, bins, average, max_weight)
+    elements = [w * (math.sqrt(d * d + mu * mu) - mu) for w, d in zip(weights, differences)]
+    gradient = [w * d / math.sqrt(d * d + mu * mu) / total for w, d in zip(weights, differences)]
+    return Result(sum(elements) / total, elements, gradient, weights)
+
+
+def one_hot(labels, classes) -> list[float]:
+    """Flat one-hot rows; a label outside 0 to classes - 1 is background."""
+    return [1.0 if label == c else 0.0 for label in labels for c in range(classes)]
