@@ -92,3 +92,59 @@ def ghm_r(preds, targets, weight, mu, bins, average=None, max_weight=math.inf) -
 def one_hot(labels, classes) -> list[float]:
     """Flat one-hot rows; a label outside 0 to classes - 1 is background."""
     return [1.0 if label == c else 0.0 for label in labels for c in range(classes)]
+
+
+def exact_density(norms, eps) -> list[float]:
+    """GD by its definition: for each element count the others in its window, then divide by the window's length."""
+    density = []
+    for g in norms:
+        count = sum(g - eps / 2 <= other < g + eps / 2 for other in norms)
+        density.append(count / (min(g + eps / 2, 1) - max(g - eps / 2, 0)))
+    return density
+
+
+def softmax(row) -> list[float]:
+    top = max(row)
+    powers = [math.exp(x - top) for x in row]
+    return [p / sum(powers) for p in powers]
+
+
+def softmax_ghm_c(rows, targets, valid, bins, average=None) -> Result:
+    """Softmax GHM-C over rows of logits and rows of target distributions; one weight per sample."""
+    probabilities = [softmax(row) for row in rows]
+    norms = [sum(abs(p - t) for p, t in zip(ps, ts)) / 2 for ps, ts in zip(probabilities, targets)]
+    total = max(sum(map(bool, valid)), 1)
+    weights = region_weights(norms, valid, total, bins, average)
+    elements = [w * -sum(t * math.log(p) for p, t in zip(ps, ts)) for w, ps, ts in zip(weights, probabilities, targets)]
+    gradient = [w * (p - t) / total for w, ps, ts in zip(weights, probabilities, targets) for p, t in zip(ps, ts)]
+    return Result(sum(elements) / total, elements, gradient, weights)
+
+
+def balanced_cross_entropy(x: float, t: float, alpha: float) -> tuple[float, float]:
+    """alpha_t BCE of one element, and its derivative."""
+    alpha_t = alpha * t + (1 - alpha) * (1 - t)
+    return alpha_t * bce(x, t), alpha_t * (sigmoid(x) - t)
+
+
+def focal_star(x: float, positive: bool, gamma: float, beta: float, alpha: float) -> tuple[float, float]:
+    """-alpha_t log(sigmoid(gamma x_t + beta)) / gamma of one element with a hard target, and its derivative."""
+    x_t = x if positive else -x
+    alpha_t = alpha if positive else 1 - alpha
+    probability = sigmoid(gamma * x_t + beta)
+    slope = alpha_t * (probability - 1)
+    return -alpha_t * math.log(probability) / gamma, slope if positive else -slope
+
+
+def ohem(logits, targets, weights, neg_pos_ratio, images=1) -> list[list[float]]:
+    """OHEM over rows of logits, targets and weights: the loss of each element, image after image."""
+    elements, length = [], len(logits) // images
+    for start in range(0, length * images, max(length, 1)):
+        rows = range(start, start + length)
+        loss = {i: [w * bce(x, t) for x, t, w in zip(logits[i], targets[i], weights[i])] for i in rows}
+        counted = [i for i in rows if any(w > 0 for w in weights[i])]
+        positives = [i for i in counted if any(t > 0 and w > 0 for t, w in zip(targets[i], weights[i]))]
+        negatives = sorted((i for i in counted if i not in positives), key=lambda i: -sum(loss[i]))
+        most = neg_pos_ratio * max(len(positives), 1)
+        kept = positives + [i for place, i in enumerate(negatives, 1) if place <= most]
+        elements += [loss[i] if i in kept else [0.0] * len(loss[i]) for i in rows]
+    return elements

@@ -26,8 +26,18 @@ def check_momentum(momentum: float) -> None:
 
 
 def check_positive(name: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, Real) or not (math.isfinite(value) and value > 0):
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf:
         raise ValueError(f"{name} must be a finite number above 0, got {value!r}")
+
+
+def check_finite(name: str, value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, got {value!r}")
+
+
+def check_fraction(name: str, value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
+        raise ValueError(f"{name} must be a number in [0, 1], got {value!r}")
 
 
 def check_loss_weight(loss_weight: float) -> None:
@@ -40,30 +50,17 @@ def check_reduction(reduction: str, name: str = "reduction") -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, REDUCTIONS))}, got {reduction!r}")
 
 
-def check_density(
-    bins: int,
-    momentum: float,
-    acc_sum: Tensor | None,
-    acc_norm: Tensor | None,
-    max_weight: float | None,
-    pred: Tensor,
-) -> None:
-    """Check what the harmonizing weights are made from; the moving averages have one entry per unit region."""
+def check_density_arguments(bins: int, momentum: float, max_weight: float | None, density: str, sync: bool) -> None:
     check_bins(bins)
     check_momentum(momentum)
     if max_weight is not None:
         check_positive("max_weight", max_weight)
-    averages = {}
-    if momentum > 0:
-        averages["acc_sum"] = acc_sum
-        if acc_norm is not None:
-            averages["acc_norm"] = acc_norm
-    for name, average in averages.items():
-        if not isinstance(average, Tensor) or average.shape != (bins,) or not average.is_floating_point():
-            raise ValueError(
-                f"{name} must be a floating-point tensor of shape ({bins},), one entry per bin, got {describe(average)}"
-            )
-        check_same_device(name, average, pred)
+    if density not in ("region", "exact"):
+        raise ValueError(f"density must be 'region' or 'exact', got {density!r}")
+    if density == "exact" and momentum > 0:
+        raise ValueError(f"momentum must be 0 with density='exact', which has no counts to average, got {momentum!r}")
+    if density == "exact" and sync:
+        raise ValueError("sync must be False with density='exact', which cannot be counted rank by rank, got True")
 
 
 def describe(value: object) -> str:
@@ -115,25 +112,27 @@ def check_class_target(target: Tensor, logits: Tensor) -> None:
     check_same_device("target", target, logits)
 
 
-def rows_of_weight(weight: Tensor | None, pred: Tensor) -> Tensor | None:
+def rows_of_weight(weight: Tensor | None, pred: Tensor, *, per_sample: bool = False) -> Tensor | None:
     """Check a weight and bring it to the shape (N, 1) or (N, C) that goes with ``pred`` seen as (N, C).
 
     Args:
         weight: ``None``, one entry per prediction (the shape of ``pred``), or one per sample (the shape of ``pred``
             without its last dimension, or with a last dimension of 1).
         pred: the checked prediction, of shape (..., C), or (N,), which counts as (N, 1).
+        per_sample: whether only one entry per sample will do.
 
     Raises:
         ValueError: the weight does not fit the prediction.
     """
     if weight is None:
         return None
-    per_sample = pred.shape[:-1] if pred.dim() > 1 else pred.shape
-    fits = isinstance(weight, Tensor) and not weight.is_complex()
-    if not fits or weight.shape not in (pred.shape, per_sample, (*per_sample, 1)):
+    samples = pred.shape[:-1] if pred.dim() > 1 else pred.shape
+    shapes = [samples, (*samples, 1)] if per_sample else [samples, (*samples, 1), pred.shape]
+    if not isinstance(weight, Tensor) or weight.is_complex() or weight.shape not in shapes:
+        per_prediction = "" if per_sample else f", or {tuple(pred.shape)}, one per prediction"
         raise ValueError(
-            f"weight must be a real tensor of shape {tuple(pred.shape)}, one entry per prediction, or "
-            f"{tuple(per_sample)}, one per sample, got {describe(weight)}"
+            f"weight must be a real tensor of shape {tuple(samples)}, one entry per sample{per_prediction}, "
+            f"got {describe(weight)}"
         )
     check_same_device("weight", weight, pred)
     check_constant("weight", weight)

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from ghm_mmdet.functional import checks
 from ghm_mmdet.functional.asl1 import asl1_root
-from ghm_mmdet.functional.harmonized_loss import HarmonizedLoss, Samples, as_rows, density_count
-from ghm_mmdet.functional.harmonizing_weight import harmonizing_weight
+from ghm_mmdet.functional.density import Density
+from ghm_mmdet.functional.harmonized_loss import Samples, as_rows, harmonized_loss
 
 
 class _ASL1Term:
     """Authentic smooth L1; its gradient norm is the size of its derivative."""
 
+    per_sample = False
+
     def __init__(self, mu: float):
         self.mu = mu
 
     def gradient_norm(self, pred: Tensor, target: Tensor) -> Tensor:
-        difference = pred - target.to(pred.dtype)
-        return difference.div_(asl1_root(difference, self.mu)).abs_()
+        return self.derivative(pred, target).abs_()
 
-    def loss_and_derivative(self, pred: Tensor, target: Tensor, gradient_norm: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(self, pred: Tensor, target: Tensor) -> Tensor:
+        return asl1_root(pred - target.to(pred.dtype), self.mu) - self.mu
+
+    def derivative(self, pred: Tensor, target: Tensor, gradient_norm: Tensor | None = None) -> Tensor:
         difference = pred - target.to(pred.dtype)
-        root = asl1_root(difference, self.mu)
-        return root - self.mu, difference / root
+        return difference / asl1_root(difference, self.mu)
 
 
 def ghm_r_loss(
@@ -38,6 +40,8 @@ def ghm_r_loss(
     acc_sum: Tensor | None = None,
     acc_norm: Tensor | None = None,
     max_weight: float | None = None,
+    density: str = "region",
+    sync: bool = False,
     reduction: str = "mean",
 ) -> Tensor:
     r"""Authentic smooth L1 with every element divided by the density of its gradient norm.
@@ -61,6 +65,11 @@ def ghm_r_loss(
             it at 0.
         acc_norm: as ``acc_sum``; corrects the moving average's start (see :func:`harmonizing_weight`).
         max_weight: upper bound of :math:`\beta`, above 0.
+        density: ``"region"``, or ``"exact"`` for :math:`\beta_i = N / GD(g_i)` with the density of
+            :func:`exact_gradient_density`, its window 1 / M wide; that has no moving average.
+        sync: whether N, R and n are those of all ranks of torch.distributed, at the cost of one small all-reduce that
+            every rank must take part in. The average of the ranks' losses and gradients is then that of one process
+            with all samples, whatever the share of each rank.
         reduction: ``"mean"`` for L, ``"sum"`` for N L, ``"none"`` for the :math:`\beta_i\, ASL1` of each element.
 
     Returns:
@@ -79,20 +88,12 @@ def ghm_r_loss(
     checks.check_reduction(reduction)
     checks.check_prediction("pred", pred)
     checks.check_dense_target(target, pred, "pred")
-    checks.check_density(bins, momentum, acc_sum, acc_norm, max_weight, pred)
+    settings = Density(bins, momentum, acc_sum, acc_norm, max_weight, density, sync)
+    settings.check(pred)
     weight = checks.rows_of_weight(weight, pred)
 
     rows = as_rows(pred)
     samples = Samples(rows, as_rows(target), None if weight is None else weight > 0)
-    term = _ASL1Term(mu)
-    count = density_count(samples, term, bins)
-    dtype = torch.promote_types(pred.dtype, torch.float32)
-    sum_of_weight = count.sum() if weight is None else weight.to(dtype).expand(rows.shape).sum()
-    total = sum_of_weight.to(dtype).clamp(min=1)
-    region_weight = harmonizing_weight(
-        count, total, momentum=momentum, acc_sum=acc_sum, acc_norm=acc_norm, max_weight=max_weight
-    )
-    loss = HarmonizedLoss.apply(rows, samples, term, region_weight, reduction != "none")
-    if reduction == "none":
-        return loss.view(pred.shape)
-    return loss / total if reduction == "mean" else loss
+    sum_of_weight = None if weight is None else weight.to(samples.dtype).expand(rows.shape).sum()
+    loss = harmonized_loss(samples, _ASL1Term(mu), settings, reduction, sum_of_weight)
+    return loss.view(pred.shape) if reduction == "none" else loss

@@ -1,4 +1,4 @@
-"""A loss whose elements are reweighted by the density of their gradient norms, in two passes and with no host sync.
+"""A loss whose elements are reweighted by the density of their gradient norms, with no host sync.
 
 The weight of an element depends on how many others share its unit region, so a first pass only counts and a second
 computes loss and gradient together. Both go through the data in pieces that stay in the processor's cache, and nothing
@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ghm_mmdet.functional.density import Density
+from ghm_mmdet.functional.exact_density import exact_gradient_density
 from ghm_mmdet.functional.unit_region import region_count, unit_region
 
 # Elements in one piece: on a CPU what fits its second-level cache, on a GPU enough to keep it busy.
@@ -22,22 +24,22 @@ _PIECE_ELSEWHERE = 2**23
 
 
 class Term(Protocol):
-    """The loss of one element before harmonizing, as a function of prediction and target."""
+    """The loss of one element before harmonizing; an element is a number of the prediction, or a whole sample."""
+
+    per_sample: bool
 
     def gradient_norm(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Gradient norm g >= 0 of each element, the shape of ``pred``; a new tensor."""
+        """Gradient norm of each element, in [0, 1], shape (N, C), or (N, 1) per sample; a new tensor."""
 
-    def loss_and_derivative(self, pred: Tensor, target: Tensor, gradient_norm: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss of each element and its derivative with respect to ``pred``; may overwrite ``gradient_norm``."""
+    def loss(self, pred: Tensor, target: Tensor) -> Tensor:
+        """Loss of each element, the shape of the gradient norm; a new tensor."""
 
-
-def as_rows(value: Tensor) -> Tensor:
-    """Any shape (..., C) as (N, C), and (N,) as (N, 1)."""
-    return value.flatten(end_dim=-2) if value.dim() > 1 else value.unsqueeze(1)
+    def derivative(self, pred: Tensor, target: Tensor, gradient_norm: Tensor) -> Tensor:
+        """Derivative of the loss with respect to ``pred``, shape (N, C); may overwrite ``gradient_norm``."""
 
 
 class Samples(NamedTuple):
-    """What the two passes go through, with the samples along the first dimension.
+    """What the passes go through, with the samples along the first dimension.
 
     pred: floating point, shape (N, C).
     target: shape (N,) or (N, C), as the term expects it.
@@ -48,63 +50,96 @@ class Samples(NamedTuple):
     target: Tensor
     valid: Tensor | None
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the loss is computed in."""
+        return torch.promote_types(self.pred.dtype, torch.float32)
+
     def pieces(self) -> Iterator[tuple[slice, Samples]]:
-        """Slices of the first dimension, each with the samples in it, the prediction in at least float32."""
+        """Slices of the first dimension with the samples in it, the prediction in the dtype of the loss."""
         if self.pred.numel() == 0:
             return
-        dtype = torch.promote_types(self.pred.dtype, torch.float32)
-        step = _PIECE.get(self.pred.device.type, _PIECE_ELSEWHERE) // max(1, self.pred.shape[1]) or 1
+        if torch.compiler.is_compiling():
+            # The compiler fuses the operations itself, and needs one graph for any number of samples.
+            yield slice(None), self._replace(pred=self.pred.to(self.dtype))
+            return
+        step = max(1, _PIECE.get(self.pred.device.type, _PIECE_ELSEWHERE) // self.pred.shape[1])
         for start in range(0, self.pred.shape[0], step):
             part = slice(start, start + step)
             valid = None if self.valid is None else self.valid[part]
-            yield part, Samples(self.pred[part].to(dtype), self.target[part], valid)
+            yield part, Samples(self.pred[part].to(self.dtype), self.target[part], valid)
+
+    def quiet(self) -> Samples:
+        """The same with predictions of 0 where they are to be ignored: no weight of 0 silences an infinity or NaN."""
+        return self if self.valid is None else self._replace(pred=self.pred.masked_fill(~self.valid, 0))
 
     def region(self, gradient_norm: Tensor, bins: int) -> Tensor:
         """Unit region of each element; ``bins``, which no region has, for an element that is not valid."""
         region = unit_region(gradient_norm, bins)
-        return region if self.valid is None else torch.where(self.valid, region, bins)
+        return region if self.valid is None else region.masked_fill_(~self.valid, bins)
 
 
-def density_count(samples: Samples, term: Term, bins: int) -> Tensor:
-    """First pass: the number of valid elements in each unit region, int64, shape (bins,)."""
-    with torch.no_grad():
-        count = torch.zeros(bins, dtype=torch.int64, device=samples.pred.device)
+class _RegionWeights:
+    """Harmonizing weights looked up by unit region."""
+
+    def __init__(self, samples: Samples, term: Term, density: Density, sum_of_weight: Tensor | None):
+        count = torch.zeros(density.bins, dtype=torch.int64, device=samples.pred.device)
         for _, piece in samples.pieces():
-            count += region_count(piece.region(term.gradient_norm(piece.pred, piece.target), bins), bins)
-    return count
+            region = piece.region(term.gradient_norm(piece.pred, piece.target), density.bins)
+            count += region_count(region, density.bins)
+        total = count.sum() if sum_of_weight is None else sum_of_weight
+        count, total = density.over_ranks(count, total)
+        self.total = total.clamp(min=1).to(samples.dtype)
+        weight = density.region_weight(count, self.total)
+        self.table = torch.cat([weight, weight.new_zeros(1)])
+
+    def of(self, part: slice, piece: Samples, gradient_norm: Tensor) -> Tensor:
+        region = piece.region(gradient_norm, self.table.shape[0] - 1)
+        return self.table.index_select(0, region.flatten()).view_as(region)
 
 
-class HarmonizedLoss(torch.autograd.Function):
-    """Second pass: sum_i beta_i loss_i as a scalar, or each beta_i loss_i; beta is a constant of the gradient."""
+class _ExactWeights:
+    """Harmonizing weights from each element's own window."""
+
+    def __init__(self, samples: Samples, term: Term, density: Density, sum_of_weight: Tensor | None):
+        pieces = [term.gradient_norm(piece.pred, piece.target) for _, piece in samples.pieces()]
+        norm = torch.cat(pieces) if pieces else samples.pred.new_zeros(samples.pred.shape, dtype=samples.dtype)
+        valid = None if samples.valid is None else samples.valid.expand_as(norm)
+        total = sum_of_weight
+        if total is None:
+            total = valid.sum() if valid is not None else torch.full((), norm.numel(), device=norm.device)
+        self.total = total.clamp(min=1).to(samples.dtype)
+        weight = self.total / exact_gradient_density(norm, 1 / density.bins, valid)
+        if density.max_weight is not None:
+            weight = weight.clamp(max=density.max_weight)
+        self.weight = weight if valid is None else weight.masked_fill(~valid, 0)
+
+    def of(self, part: slice, piece: Samples, gradient_norm: Tensor) -> Tensor:
+        return self.weight[part]
+
+
+class _HarmonizedLoss(torch.autograd.Function):
+    """sum_i beta_i loss_i as a scalar, or each beta_i loss_i; the gradient is made on the way and takes beta as given.
+
+    ``pred`` is that of ``samples`` once more, as an argument of its own, which is what autograd looks at.
+    """
 
     @staticmethod
-    def forward(ctx, pred: Tensor, samples: Samples, term: Term, region_weight: Tensor, reduce: bool) -> Tensor:
-        """Compute the loss and, where it will be asked for, the gradient.
-
-        ``pred`` is ``samples.pred``, once more as an argument of its own, which is what autograd looks at;
-        ``region_weight`` is beta of each unit region, in the dtype that the loss is computed in.
-        """
-        bins, dtype = region_weight.shape[0], region_weight.dtype
-        region_weight = torch.cat([region_weight, region_weight.new_zeros(1)])
-        derivative = torch.empty_like(pred, dtype=dtype) if ctx.needs_input_grad[0] else None
-        result = torch.zeros((), dtype=dtype, device=pred.device) if reduce else torch.empty_like(pred, dtype=dtype)
+    def forward(ctx, pred: Tensor, samples: Samples, term: Term, weights, reduce: bool) -> Tensor:
+        derivative = torch.empty_like(pred, dtype=samples.dtype) if ctx.needs_input_grad[0] else None
+        shape = () if reduce else (pred.shape[0], 1 if term.per_sample else pred.shape[1])
+        result = torch.zeros(shape, dtype=samples.dtype, device=pred.device)
         for part, piece in samples.pieces():
+            piece = piece.quiet()
             gradient_norm = term.gradient_norm(piece.pred, piece.target)
-            region = piece.region(gradient_norm, bins)
-            beta = region_weight.index_select(0, region.flatten()).view_as(region)
-            loss, slope = term.loss_and_derivative(piece.pred, piece.target, gradient_norm)
-            loss *= beta
-            slope *= beta
-            if piece.valid is not None:
-                # A weight of 0 does not silence the infinity or NaN of an element that is to be ignored.
-                loss.masked_fill_(~piece.valid, 0)
-                slope.masked_fill_(~piece.valid, 0)
+            beta = weights.of(part, piece, gradient_norm)
+            loss = term.loss(piece.pred, piece.target).mul_(beta)
             if reduce:
                 result += loss.sum()
             else:
                 result[part] = loss
             if derivative is not None:
-                derivative[part] = slope
+                torch.mul(term.derivative(piece.pred, piece.target, gradient_norm), beta, out=derivative[part])
         ctx.save_for_backward(derivative)
         return result
 
@@ -113,3 +148,49 @@ class HarmonizedLoss(torch.autograd.Function):
     def backward(ctx, grad_output: Tensor):
         (derivative,) = ctx.saved_tensors
         return derivative * grad_output, None, None, None, None
+
+
+def _traced_loss(samples: Samples, term: Term, weights, reduce: bool) -> Tensor:
+    """What :class:`_HarmonizedLoss` computes, as an expression that a compiler differentiates and fuses."""
+    for part, piece in samples.pieces():
+        piece = piece.quiet()
+        beta = weights.of(part, piece, term.gradient_norm(piece.pred.detach(), piece.target))
+        loss = term.loss(piece.pred, piece.target) * beta
+        return loss.sum() if reduce else loss
+    return samples.pred.sum() if reduce else samples.pred.to(samples.dtype)
+
+
+def harmonized_loss(
+    samples: Samples, term: Term, density: Density, reduction: str, sum_of_weight: Tensor | None = None
+) -> Tensor:
+    """Reweight the elements of a loss by the density of their gradient norms.
+
+    Args:
+        samples: predictions, targets and which of them count.
+        term: the loss of one element.
+        density: where the weights come from, checked.
+        reduction: ``"mean"``, the sum over N; ``"sum"``; or ``"none"``, each element, shape (N, C) or (N, 1).
+        sum_of_weight: N where it is not the number of valid elements.
+
+    Returns:
+        The loss. Of several ranks (``density.sync``) "mean" and "sum" are such that their average over the ranks is
+        the loss of all samples together, which makes DistributedDataParallel's averaged gradient that of one process.
+    """
+    with torch.no_grad():
+        detached = samples._replace(pred=samples.pred.detach())
+        kind = _ExactWeights if density.kind == "exact" else _RegionWeights
+        weights = kind(detached, term, density, sum_of_weight)
+    reduce = reduction != "none"
+    if torch.compiler.is_compiling():
+        loss = _traced_loss(samples, term, weights, reduce)
+    else:
+        loss = _HarmonizedLoss.apply(samples.pred, detached, term, weights, reduce)
+    if not reduce:
+        return loss
+    loss = loss / weights.total if reduction == "mean" else loss
+    return loss if density.ranks == 1 else loss * density.ranks
+
+
+def as_rows(value: Tensor) -> Tensor:
+    """Any shape (..., C) as (N, C), and (N,) as (N, 1)."""
+    return value.flatten(end_dim=-2) if value.dim() > 1 else value.unsqueeze(1)

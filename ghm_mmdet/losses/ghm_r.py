@@ -20,6 +20,7 @@ class GHMR(RegionState):
     - Half and bfloat16 predictions are computed in float32 and give a float32 loss, and ``.half()`` leaves the buffers
       in float32.
     - A huge difference, whose square overflows, keeps its loss and gradient.
+    - ``density="exact"``, ``sync`` across ranks and ``compile`` are additions.
     - ``max_weight`` bounds the harmonizing weight, ``debias`` corrects the start of the moving average, whose first
       weights are 1 / (1 - momentum) times too large otherwise.
     - Ignored elements have no effect even when they are infinite or NaN. Empty or entirely ignored input gives 0 that
@@ -35,6 +36,10 @@ class GHMR(RegionState):
         reduction: ``"none"``, ``"mean"`` or ``"sum"``.
         max_weight: upper bound of the harmonizing weight, above 0, or ``None``.
         debias: whether to correct the start of the moving average.
+        density: ``"region"``, or ``"exact"`` for the paper's definition without unit regions, which has no moving
+            average.
+        sync: whether the samples of all ranks count; every rank must then call the loss.
+        compile: whether to run the loss as one graph of torch.compile.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -49,9 +54,23 @@ class GHMR(RegionState):
         reduction: str = "mean",
         max_weight: float | None = None,
         debias: bool = False,
+        density: str = "region",
+        sync: bool = False,
+        compile: bool = False,
     ):
         # mmdet's last edge.
-        super().__init__(bins, 1e3, momentum, loss_weight, reduction, max_weight, debias)
+        super().__init__(
+            bins=bins,
+            last_edge=1e3,
+            momentum=momentum,
+            loss_weight=loss_weight,
+            reduction=reduction,
+            max_weight=max_weight,
+            debias=debias,
+            density=density,
+            sync=sync,
+            compile=compile,
+        )
         checks.check_positive("mu", mu)
         self.mu = mu
 
@@ -75,9 +94,7 @@ class GHMR(RegionState):
         Raises:
             ValueError: shapes, dtypes or devices do not fit together, or the reduction is unknown.
         """
-        reduction = self._reduction(reduction_override)
-        loss = ghm_r_loss(pred, target, label_weight, self.mu, reduction=reduction, **self._density_arguments())
-        return self.loss_weight * loss
+        return self._loss(ghm_r_loss, pred, target, label_weight, reduction=reduction_override, mu=self.mu)
 
     def extra_repr(self) -> str:
         return f"mu={self.mu}, {super().extra_repr()}"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from ghm_mmdet.functional import checks
+from ghm_mmdet.losses.compiled import compiled
 
 
 class RegionState(nn.Module):
@@ -17,11 +20,16 @@ class RegionState(nn.Module):
 
     Args:
         bins: number of unit regions, at least 1.
+        last_edge: the upper end of the last region in ``edges``, mmdet's way of letting it hold everything.
         momentum: of the moving average of the counts, in [0, 1).
         loss_weight: factor on the loss, at least 0.
         reduction: ``"none"``, ``"mean"`` or ``"sum"``.
         max_weight: upper bound of the harmonizing weight, above 0, or ``None``.
         debias: whether to correct the start of the moving average.
+        density: ``"region"`` or ``"exact"``.
+        sync: whether the samples of all ranks count.
+        compile: whether to run the loss as one graph of torch.compile; where there is no compiler, a warning says so
+            once and the loss runs as it would without.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -29,6 +37,7 @@ class RegionState(nn.Module):
 
     def __init__(
         self,
+        *,
         bins: int,
         last_edge: float,
         momentum: float,
@@ -36,39 +45,50 @@ class RegionState(nn.Module):
         reduction: str,
         max_weight: float | None,
         debias: bool,
+        density: str,
+        sync: bool,
+        compile: bool,
     ):
         super().__init__()
-        checks.check_bins(bins)
-        checks.check_momentum(momentum)
+        checks.check_density_arguments(bins, momentum, max_weight, density, sync)
         checks.check_loss_weight(loss_weight)
         checks.check_reduction(reduction)
-        if max_weight is not None:
-            checks.check_positive("max_weight", max_weight)
         self.bins = bins
         self.momentum = momentum
         self.loss_weight = loss_weight
         self.reduction = reduction
         self.max_weight = max_weight
+        self.density = density
+        self.sync = sync
+        self.compile = compile
         edges = torch.arange(bins + 1, dtype=torch.float32) / bins
         edges[-1] = last_edge
         self.register_buffer("edges", edges)
         self.register_buffer("acc_sum", torch.zeros(bins) if momentum > 0 else None)
         self.register_buffer("acc_norm", torch.zeros(bins) if momentum > 0 and debias else None)
 
-    def _density_arguments(self) -> dict:
-        return {
-            "bins": self.bins,
-            "momentum": self.momentum,
-            "acc_sum": self.acc_sum,
-            "acc_norm": self.acc_norm,
-            "max_weight": self.max_weight,
-        }
-
-    def _reduction(self, reduction_override: str | None) -> str:
-        if reduction_override is None:
-            return self.reduction
-        checks.check_reduction(reduction_override, "reduction_override")
-        return reduction_override
+    def _loss(
+        self, function: Callable[..., Tensor], *inputs: Tensor | None, reduction: str | None, **options
+    ) -> Tensor:
+        """``function`` of the inputs with this module's arguments and state."""
+        if reduction is None:
+            reduction = self.reduction
+        else:
+            checks.check_reduction(reduction, "reduction_override")
+        run = compiled(function) if self.compile else function
+        loss = run(
+            *inputs,
+            bins=self.bins,
+            momentum=self.momentum,
+            acc_sum=self.acc_sum,
+            acc_norm=self.acc_norm,
+            max_weight=self.max_weight,
+            density=self.density,
+            sync=self.sync,
+            reduction=reduction,
+            **options,
+        )
+        return self.loss_weight * loss
 
     def _apply(self, fn, recurse: bool = True):
         # Counts run into the millions: .half() and .bfloat16() of a model must not round the buffers.
@@ -89,5 +109,6 @@ class RegionState(nn.Module):
     def extra_repr(self) -> str:
         return (
             f"bins={self.bins}, momentum={self.momentum}, loss_weight={self.loss_weight}, "
-            f"reduction={self.reduction!r}, max_weight={self.max_weight}, debias={self.acc_norm is not None}"
+            f"reduction={self.reduction!r}, max_weight={self.max_weight}, debias={self.acc_norm is not None}, "
+            f"density={self.density!r}, sync={self.sync}, compile={self.compile}"
         )

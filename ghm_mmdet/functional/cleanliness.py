@@ -1,0 +1,39 @@
+"""Cleanliness: how far an anchor can be trusted to be a positive."""
+
+from __future__ import annotations
+
+from numbers import Real
+
+from torch import Tensor
+
+from ghm_mmdet.functional import checks
+
+
+def cleanliness(localization: Tensor, confidence: Tensor, alpha: float = 0.5) -> Tensor:
+    r"""The soft label of a positive anchor.
+
+    .. math:: c = \alpha \, loc + (1 - \alpha) \, cls
+
+    Args:
+        localization: IoU of the anchor's predicted box with its ground truth, in [0, 1], floating point, any shape.
+        confidence: its predicted score, in [0, 1], the same shape.
+        alpha: in [0, 1]; 0.5 in the thesis's RPN, 0.75 in the released code of the paper.
+
+    Returns:
+        c, in [0, 1], the same shape, a constant without gradient.
+
+    Raises:
+        ValueError: ``alpha`` is out of its range, or the shapes differ.
+
+    Source: Li et al., "Learning from Noisy Anchors for One-stage Object Detection" (CVPR 2020, arXiv:1912.05086).
+    """
+    if isinstance(alpha, bool) or not isinstance(alpha, Real) or not 0 <= alpha <= 1:
+        raise ValueError(f"alpha must be a number in [0, 1], got {alpha!r}")
+    checks.check_prediction("localization", localization)
+    checks.check_prediction("confidence", confidence)
+    if localization.shape != confidence.shape:
+        raise ValueError(
+            f"confidence must have the shape of localization, {tuple(localization.shape)}, got "
+            f"{checks.describe(confidence)}"
+        )
+    return alpha * localization.detach() + (1 - alpha) * confidence.detach()
