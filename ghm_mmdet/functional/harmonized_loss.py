@@ -1,8 +1,8 @@
 """A loss whose elements are reweighted by the density of their gradient norms, with no host sync.
 
-The weight of an element depends on how many others share its unit region, so a first pass only counts and a second
-computes loss and gradient together. Both go through the data in pieces that stay in the processor's cache, and nothing
-but the gradient itself is ever as large as the input.
+The weight of an element depends on how many others share its unit region, but all in one region weigh the same: one
+pass that counts, and sums the loss, region by region gives the value, and one more the gradient. Both go through the
+data in pieces that stay in the processor's cache, and nothing but the gradient itself is ever as large as the input.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from ghm_mmdet.functional.density import Density
 from ghm_mmdet.functional.exact_density import exact_gradient_density
-from ghm_mmdet.functional.unit_region import region_count, unit_region
+from ghm_mmdet.functional.unit_region import region_count, region_sum, unit_region
 
 # Elements in one piece: on a CPU what fits its second-level cache, on a GPU enough to keep it busy.
 _PIECE = {"cpu": 2**18}
@@ -82,15 +82,20 @@ class Samples(NamedTuple):
 class _RegionWeights:
     """Harmonizing weights looked up by unit region."""
 
-    def __init__(self, samples: Samples, term: Term, density: Density, sum_of_weight: Tensor | None):
-        count = torch.zeros(density.bins, dtype=torch.int64, device=samples.pred.device)
+    def __init__(self, samples: Samples, term: Term, density: Density, sum_of_weight: Tensor | None, sum_loss: bool):
+        bins, device = density.bins, samples.pred.device
+        count = torch.zeros(bins, dtype=torch.int64, device=device)
+        loss = torch.zeros(bins, dtype=samples.dtype, device=device)
         for _, piece in samples.pieces():
-            region = piece.region(term.gradient_norm(piece.pred, piece.target), density.bins)
-            count += region_count(region, density.bins)
+            region = piece.region(term.gradient_norm(piece.pred, piece.target), bins)
+            count += region_count(region, bins)
+            if sum_loss:
+                loss += region_sum(region, term.loss(piece.pred, piece.target), bins)
         total = count.sum() if sum_of_weight is None else sum_of_weight
         count, total = density.over_ranks(count, total)
         self.total = total.clamp(min=1).to(samples.dtype)
         weight = density.region_weight(count, self.total)
+        self.sum_of_loss = (weight * loss).sum()
         self.table = torch.cat([weight, weight.new_zeros(1)])
 
     def of(self, part: slice, piece: Samples, gradient_norm: Tensor) -> Tensor:
@@ -101,7 +106,7 @@ class _RegionWeights:
 class _ExactWeights:
     """Harmonizing weights from each element's own window."""
 
-    def __init__(self, samples: Samples, term: Term, density: Density, sum_of_weight: Tensor | None):
+    def __init__(self, samples: Samples, term: Term, density: Density, sum_of_weight: Tensor | None, sum_loss: bool):
         pieces = [term.gradient_norm(piece.pred, piece.target) for _, piece in samples.pieces()]
         norm = torch.cat(pieces) if pieces else samples.pred.new_zeros(samples.pred.shape, dtype=samples.dtype)
         valid = None if samples.valid is None else samples.valid.expand_as(norm)
@@ -113,45 +118,55 @@ class _ExactWeights:
         if density.max_weight is not None:
             weight = weight.clamp(max=density.max_weight)
         self.weight = weight if valid is None else weight.masked_fill(~valid, 0)
+        self.sum_of_loss = torch.zeros((), dtype=samples.dtype, device=norm.device)
+        if sum_loss:
+            for part, piece in samples.pieces():
+                piece = piece.quiet()
+                self.sum_of_loss += (term.loss(piece.pred, piece.target) * self.weight[part]).sum()
 
     def of(self, part: slice, piece: Samples, gradient_norm: Tensor) -> Tensor:
         return self.weight[part]
 
 
-class _HarmonizedLoss(torch.autograd.Function):
-    """sum_i beta_i loss_i as a scalar, or each beta_i loss_i; the gradient is made on the way and takes beta as given.
+Weights = _RegionWeights | _ExactWeights
 
-    ``pred`` is that of ``samples`` once more, as an argument of its own, which is what autograd looks at.
-    """
+
+def _elements(samples: Samples, term: Term, weights: Weights) -> Tensor:
+    """Each beta_i loss_i, shape (N, C) or (N, 1)."""
+    shape = (samples.pred.shape[0], 1) if term.per_sample else samples.pred.shape
+    result = samples.pred.new_zeros(shape, dtype=samples.dtype)
+    for part, piece in samples.pieces():
+        piece = piece.quiet()
+        beta = weights.of(part, piece, term.gradient_norm(piece.pred, piece.target))
+        result[part] = term.loss(piece.pred, piece.target).mul_(beta)
+    return result
+
+
+class _HarmonizedLoss(torch.autograd.Function):
+    """Gives ``value``, the loss computed without autograd, its gradient with respect to ``pred``; beta is constant."""
 
     @staticmethod
-    def forward(ctx, pred: Tensor, samples: Samples, term: Term, weights, reduce: bool) -> Tensor:
-        derivative = torch.empty_like(pred, dtype=samples.dtype) if ctx.needs_input_grad[0] else None
-        shape = () if reduce else (pred.shape[0], 1 if term.per_sample else pred.shape[1])
-        result = torch.zeros(shape, dtype=samples.dtype, device=pred.device)
-        for part, piece in samples.pieces():
-            piece = piece.quiet()
-            gradient_norm = term.gradient_norm(piece.pred, piece.target)
-            beta = weights.of(part, piece, gradient_norm)
-            loss = term.loss(piece.pred, piece.target).mul_(beta)
-            if reduce:
-                result += loss.sum()
-            else:
-                result[part] = loss
-            if derivative is not None:
-                torch.mul(term.derivative(piece.pred, piece.target, gradient_norm), beta, out=derivative[part])
-        ctx.save_for_backward(derivative)
-        return result
+    def forward(ctx, pred: Tensor, value: Tensor, samples: Samples, term: Term, weights: Weights) -> Tensor:
+        ctx.save_for_backward(pred, samples.target, samples.valid)
+        ctx.term, ctx.weights = term, weights
+        return value.view_as(value)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_output: Tensor):
-        (derivative,) = ctx.saved_tensors
-        return derivative * grad_output, None, None, None, None
+        samples = Samples(*ctx.saved_tensors)
+        gradient = torch.empty_like(samples.pred, dtype=samples.dtype)
+        for part, piece in samples.pieces():
+            piece = piece.quiet()
+            gradient_norm = ctx.term.gradient_norm(piece.pred, piece.target)
+            beta = ctx.weights.of(part, piece, gradient_norm)
+            beta = beta * (grad_output if grad_output.dim() == 0 else grad_output[part])
+            torch.mul(ctx.term.derivative(piece.pred, piece.target, gradient_norm), beta, out=gradient[part])
+        return gradient, None, None, None, None
 
 
-def _traced_loss(samples: Samples, term: Term, weights, reduce: bool) -> Tensor:
-    """What :class:`_HarmonizedLoss` computes, as an expression that a compiler differentiates and fuses."""
+def _traced_loss(samples: Samples, term: Term, weights: Weights, reduce: bool) -> Tensor:
+    """The loss as an expression that a compiler differentiates and fuses."""
     for part, piece in samples.pieces():
         piece = piece.quiet()
         beta = weights.of(part, piece, term.gradient_norm(piece.pred.detach(), piece.target))
@@ -176,15 +191,18 @@ def harmonized_loss(
         The loss. Of several ranks (``density.sync``) "mean" and "sum" are such that their average over the ranks is
         the loss of all samples together, which makes DistributedDataParallel's averaged gradient that of one process.
     """
-    with torch.no_grad():
-        detached = samples._replace(pred=samples.pred.detach())
-        kind = _ExactWeights if density.kind == "exact" else _RegionWeights
-        weights = kind(detached, term, density, sum_of_weight)
     reduce = reduction != "none"
-    if torch.compiler.is_compiling():
+    traced = torch.compiler.is_compiling()
+    with torch.no_grad():
+        constant = samples._replace(pred=samples.pred.detach())
+        kind = _ExactWeights if density.kind == "exact" else _RegionWeights
+        weights = kind(constant, term, density, sum_of_weight, sum_loss=reduce and not traced)
+        if not traced:
+            value = weights.sum_of_loss if reduce else _elements(constant, term, weights)
+    if traced:
         loss = _traced_loss(samples, term, weights, reduce)
     else:
-        loss = _HarmonizedLoss.apply(samples.pred, detached, term, weights, reduce)
+        loss = _HarmonizedLoss.apply(samples.pred, value, constant, term, weights)
     if not reduce:
         return loss
     loss = loss / weights.total if reduction == "mean" else loss

@@ -43,11 +43,21 @@ def region_count(region: Tensor, bins: int) -> Tensor:
     Returns:
         The counts, int64, shape (bins,).
     """
-    # Many short rows instead of one long one: the rows run in parallel, and on a GPU they do not queue for the same
-    # few counters. A compiler's loop over a CPU's two or three dozen threads does not queue.
+    one = torch.ones((), dtype=torch.int32, device=region.device)
+    return _add_up(region, one.expand_as(region), bins)
+
+
+def region_sum(region: Tensor, value: Tensor, bins: int) -> Tensor:
+    """Sum of the values in each unit region; ``region`` as for :func:`region_count`, ``value`` of the same shape."""
+    return _add_up(region, value, bins)
+
+
+def _add_up(region: Tensor, value: Tensor, bins: int) -> Tensor:
+    # Many short rows instead of one long one: they run in parallel, a sum in float32 stays exact enough, and on a GPU
+    # they do not queue for the same few counters. A compiled loop on a CPU has no queue either way.
     rows = 1 if torch.compiler.is_compiling() and region.device.type == "cpu" else 1024
-    index = region.flatten()
-    index = F.pad(index, (0, -index.numel() % rows), value=bins).view(rows, -1)
-    one = torch.ones((), dtype=torch.int32, device=region.device).expand_as(index)
-    count = torch.zeros(rows, bins + 1, dtype=torch.int32, device=region.device)
-    return count.scatter_add_(1, index, one).sum(0)[:bins]
+    missing = -region.numel() % rows
+    index = F.pad(region.flatten(), (0, missing), value=bins).view(rows, -1)
+    value = F.pad(value.flatten(), (0, missing)).view(rows, -1)
+    result = torch.zeros(rows, bins + 1, dtype=value.dtype, device=value.device)
+    return result.scatter_add_(1, index, value).sum(0)[:bins]

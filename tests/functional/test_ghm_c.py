@@ -286,3 +286,21 @@ def test_bad_input_is_named(name, got, call):
     with pytest.raises(ValueError, match=name) as error:
         call()
     assert got in str(error.value)
+
+
+@pytest.mark.parametrize("density", ["region", "exact"])
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_backward_twice_gives_the_same(density, reduction):
+    logits, labels, mask = random_case(20, 3, seed=14)
+    loss = 3 * ghm_c_loss(logits, labels, mask, density=density, reduction=reduction).sum()
+    first, second = (torch.autograd.grad(loss, logits, retain_graph=True)[0] for _ in range(2))
+    assert torch.equal(first, second) and first.any()
+
+
+def test_prediction_changed_before_backward_is_an_error():
+    logits = torch.zeros(2, 3, requires_grad=True)
+    pred = logits * 2
+    loss = ghm_c_loss(pred, torch.tensor([0, 1]))
+    pred.add_(1)
+    with pytest.raises(RuntimeError, match="inplace"):
+        loss.backward()

@@ -1,0 +1,67 @@
+"""Time of interleaved runs and peak memory, on a CPU and a GPU alike."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+
+def interleaved_seconds(
+    runs: dict[str, Callable[[], object]], rounds: int, device: torch.device, progress: Callable[[], None]
+) -> dict[str, list[float]]:
+    """Seconds of each run in each round; every round runs all of them, so that a slow phase of the machine hits all.
+
+    Each run goes once untimed first. On a GPU the device's own events measure.
+    """
+    for run in runs.values():
+        run()
+        progress()
+    seconds = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            seconds[name].append(_seconds(run, device))
+            progress()
+    return seconds
+
+
+def _seconds(run: Callable[[], object], device: torch.device) -> float:
+    if device.type != "cuda":
+        start = time.perf_counter()
+        run()
+        return time.perf_counter() - start
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    run()
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) / 1000
+
+
+def peak_extra_bytes(run: Callable[[], object], device: torch.device) -> int:
+    """The most memory that tensors made during the run take up at one time."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        run()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - before
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        run()
+    # profile.events() folds most of these into the operators that caused them, and the order in time is lost.
+    changes = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    changes.sort(key=lambda event: event.start_ns())
+    taken = peak = 0
+    for event in changes:
+        taken += event.nbytes()
+        peak = max(peak, taken)
+    return peak
+
+
+def spread(seconds: list[float]) -> dict[str, float]:
+    """Median and quartiles."""
+    lower, median, upper = statistics.quantiles(seconds, n=4, method="inclusive") if len(seconds) > 1 else seconds * 3
+    return {"median": median, "lower_quartile": lower, "upper_quartile": upper}

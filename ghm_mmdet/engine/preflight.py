@@ -1,0 +1,299 @@
+"""Everything a run needs, looked at before it writes its first file."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mmdet import registry as mmdet_registry
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.registry import Registry, init_default_scope
+
+from ghm_mmdet.engine.checkpoint import read_checkpoint
+from ghm_mmdet.engine.errors import TYPE_HINT, RefusedCheckpointError, UserError, explain
+
+# Reading a larger file twice would cost more than the mistake; its end alone is looked at.
+LARGEST_PARSED_ANNOTATION = 256 * 2**20
+
+
+def check_data(cfg: Config, phases: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Looks for the annotation files, images and evaluator files of every data set of the phases.
+
+    Args:
+        cfg: the config.
+        phases: of "train", "val", "test"; those the config does not define are passed over.
+
+    Returns:
+        The class names of each leaf data set, by its place in the config.
+
+    Raises:
+        UserError: a file or folder is missing or broken; it names the path and what sets it.
+    """
+    classes: dict[str, tuple[str, ...]] = {}
+    checked: dict[str, Any] = {}
+    for phase in phases:
+        loader = cfg.get(f"{phase}_dataloader")
+        if loader is None:
+            continue
+        for place, leaf in _leaves(loader.dataset, f"{phase}_dataloader.dataset"):
+            names = _check_data_set(cfg, place, leaf, checked)
+            if names:
+                classes[place] = names
+        evaluators = cfg.get(f"{phase}_evaluator") or []
+        for evaluator in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
+            ann_file = evaluator.get("ann_file")
+            if isinstance(ann_file, str) and "://" not in ann_file:
+                _check_annotation(cfg, ann_file, f"{phase}_evaluator.ann_file", checked)
+    return classes
+
+
+def _leaves(data_set: Any, place: str) -> Iterator[tuple[str, dict]]:
+    """Unwraps RepeatDataset, ConcatDataset, MultiImageMixDataset and the like down to the data sets with files."""
+    if "dataset" in data_set:
+        yield from _leaves(data_set["dataset"], f"{place}.dataset")
+    elif "datasets" in data_set:
+        for index, inner in enumerate(data_set["datasets"]):
+            yield from _leaves(inner, f"{place}.datasets.{index}")
+    else:
+        yield place, data_set
+
+
+def _check_data_set(cfg: Config, place: str, leaf: dict, checked: dict[str, Any]) -> tuple[str, ...]:
+    ann_files = leaf.get("ann_file")
+    if isinstance(ann_files, (list, tuple)):
+        for ann_file in ann_files:
+            root = leaf.get("data_root") or ""
+            _check_annotation(cfg, os.path.join(root, ann_file), f"{place}.ann_file", checked)
+        return ()
+    data_set = build_part(mmdet_registry.DATASETS, {**leaf, "lazy_init": True}, place)
+    # Files behind another backend (petrel, lmdb, http) are that backend's to check.
+    remote = leaf.get("backend_args") or "://" in f"{leaf.get('data_root')}{ann_files}"
+    if not isinstance(data_set, BaseDataset) or remote:
+        return ()
+    if data_set.data_root and not os.path.isdir(data_set.data_root):
+        _missing(cfg, "data root", data_set.data_root, place, "data_root")
+    content = None
+    if data_set.ann_file:
+        content = _check_annotation(cfg, data_set.ann_file, f"{place}.ann_file", checked)
+    for key, folder in data_set.data_prefix.items():
+        if folder and not os.path.isdir(folder):
+            _missing(cfg, "folder", folder, place, f"data_prefix.{key}")
+    names = tuple(data_set.metainfo.get("classes") or ())
+    if isinstance(content, dict):
+        _check_coco(content, data_set, names, place)
+    elif isinstance(data_set, mmdet_registry.DATASETS.get("mmdet.XMLDataset")):
+        _check_voc(cfg, data_set, place)
+    return names
+
+
+def _check_annotation(cfg: Config, ann_file: str, place: str, checked: dict[str, Any]) -> Any:
+    """Returns what a JSON annotation file holds, None for any other kind, each file read once."""
+    path = os.path.abspath(ann_file)
+    if path in checked:
+        return checked[path]
+    if not os.path.isfile(path):
+        _missing(cfg, "annotation file", path, *place.rsplit(".", 1))
+    checked[path] = read_json(path) if path.endswith(".json") else None
+    return checked[path]
+
+
+def read_json(path: str) -> Any:
+    """Returns the content, or None for a file too large to read twice, of which only the end is checked."""
+    if os.path.getsize(path) > LARGEST_PARSED_ANNOTATION:
+        with open(path, "rb") as file:
+            file.seek(-4096, os.SEEK_END)
+            end = file.read().rstrip()
+        if not end.endswith((b"}", b"]")):
+            raise UserError(f"the annotation file is cut off: {path}\nCopy or download it again.")
+        return None
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        message = f"the annotation file is not whole JSON ({error}): {path}\nCopy or download it again."
+        raise UserError(message) from error
+
+
+def _check_coco(content: dict, data_set: BaseDataset, names: tuple[str, ...], place: str) -> None:
+    lacks = [key for key in ("images", "categories") if not isinstance(content.get(key), list)]
+    if lacks:
+        raise UserError(f"no COCO annotation file, it has no list {', '.join(lacks)}: {_absolute(data_set.ann_file)}")
+    found = [category.get("name") for category in content["categories"]]
+    if names and not set(names) & set(found):
+        raise UserError(
+            f"{place}: none of its {len(names)} classes ({_few(names)}) is among the {len(found)} categories "
+            f"({_few(found)}) of {_absolute(data_set.ann_file)}\nSet {place}.metainfo.classes to the file's names."
+        )
+    if content["images"]:
+        image = os.path.join(data_set.data_prefix.get("img", ""), content["images"][0].get("file_name", ""))
+        if not os.path.isfile(image):
+            raise UserError(
+                f"image not found: {_absolute(image)}, the first of {_absolute(data_set.ann_file)}\n"
+                f"Set {place}.data_prefix.img to the folder of the images."
+            )
+
+
+def _check_voc(cfg: Config, data_set: Any, place: str) -> None:
+    for key in ("img_subdir", "ann_subdir"):
+        folder = os.path.join(data_set.sub_data_root, getattr(data_set, key))
+        if not os.path.isdir(folder):
+            _missing(cfg, "folder", folder, place, key)
+    with open(data_set.ann_file, encoding="utf-8") as file:
+        first = file.readline().strip()
+    if not first:
+        raise UserError(f"the annotation file names no image: {_absolute(data_set.ann_file)}")
+    for folder, suffix in ((data_set.ann_subdir, ".xml"), (data_set.img_subdir, ".jpg")):
+        file = os.path.join(data_set.sub_data_root, folder, first + suffix)
+        if not os.path.isfile(file):
+            raise UserError(f"file not found: {_absolute(file)}, the first of {_absolute(data_set.ann_file)}")
+
+
+def _missing(cfg: Config, what: str, path: str, place: str, key: str) -> None:
+    variables = sorted(set(re.findall(r"\{\{\s*['\"]?\s*\$(\w+)\s*:", cfg.text)))
+    setting = f"--cfg-options {place}.{key}=PATH"
+    if variables and key != "img_subdir":
+        setting = f"the environment variable {' or '.join(variables)} to the folder of the data, or {setting}"
+        raise UserError(f"{what} not found: {_absolute(path)} ({place}.{key})\nSet {setting}")
+    raise UserError(f"{what} not found: {_absolute(path)} ({place}.{key})\nSet it with {setting}")
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(path)
+
+
+def _few(names: Any) -> str:
+    names = [str(name) for name in names]
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def check_types(cfg: Config, phases: tuple[str, ...]) -> None:
+    """Raises UserError for a `type` that the run would look up in vain, outside the model and the data sets."""
+    registries = mmdet_registry
+    wanted: list[tuple[str, Any, Registry]] = [
+        ("visualizer", cfg.get("visualizer"), registries.VISUALIZERS),
+        *((f"default_hooks.{k}", hook, registries.HOOKS) for k, hook in cfg.get("default_hooks", {}).items()),
+        *((f"custom_hooks.{i}", hook, registries.HOOKS) for i, hook in enumerate(cfg.get("custom_hooks") or [])),
+    ]
+    if "train" in phases:
+        wrapper = cfg.optim_wrapper
+        schedulers = cfg.get("param_scheduler") or []
+        schedulers = schedulers if isinstance(schedulers, (list, tuple)) else [schedulers]
+        wanted += [
+            ("optim_wrapper", wrapper, registries.OPTIM_WRAPPERS),
+            ("optim_wrapper.optimizer", wrapper.get("optimizer"), registries.OPTIMIZERS),
+            *((f"param_scheduler.{i}", s, registries.PARAM_SCHEDULERS) for i, s in enumerate(schedulers)),
+        ]
+    for phase in phases:
+        loader = cfg.get(f"{phase}_dataloader") or {}
+        evaluators = cfg.get(f"{phase}_evaluator") or []
+        evaluators = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
+        wanted += [
+            (f"{phase}_cfg", cfg.get(f"{phase}_cfg"), registries.LOOPS),
+            (f"{phase}_dataloader.sampler", loader.get("sampler"), registries.DATA_SAMPLERS),
+            *((f"{phase}_evaluator.{i}", e, registries.METRICS) for i, e in enumerate(evaluators)),
+        ]
+    for place, entry, registry in wanted:
+        name = entry.get("type") if isinstance(entry, dict) else None
+        if not isinstance(name, str):
+            continue
+        with registry.switch_scope_and_registry(entry.get("_scope_")) as scoped:
+            if scoped.get(name) is None:
+                raise UserError(f"unknown type {name!r} at {place}.type of the config {cfg.filename}\n{TYPE_HINT}")
+
+
+def enter_default_scope(cfg: Config) -> None:
+    """Makes the names in the config mean what they will mean in the Runner."""
+    init_default_scope(cfg.get("default_scope", "mmengine"))
+
+
+def build_part(registry: Registry, part: dict, place: str) -> Any:
+    """Builds what a config entry describes; a mistake in its arguments is a UserError that names the entry."""
+    try:
+        return registry.build(part)
+    except UserError:
+        raise
+    except (KeyError, TypeError, ValueError, AssertionError) as error:
+        reason = explain(error) or f"{type(error).__name__}: {error}"
+        raise UserError(f"{place}: {reason}") from error
+
+
+def check_classes(model: Any, classes: dict[str, tuple[str, ...]]) -> None:
+    """Raises UserError when a head predicts another number of classes than a data set has."""
+    for place, names in classes.items():
+        for module_name, module in model.named_modules():
+            count = getattr(module, "num_classes", None)
+            # A region proposal head knows objects only; other parts than heads may carry an unrelated number.
+            is_head = "head" in module_name.rsplit(".", 1)[-1] and not module_name.endswith("rpn_head")
+            if is_head and isinstance(count, int) and count != len(names):
+                raise UserError(
+                    f"model.{module_name}.num_classes is {count}, but {place} has {len(names)} classes "
+                    f"({_few(names)}).\nMake them agree: --cfg-options model.{module_name}.num_classes={len(names)}, "
+                    f"or set {place}.metainfo.classes."
+                )
+
+
+def check_pretrained(model_cfg: Any, place: str = "model") -> None:
+    """Fetches every file that `init_cfg=dict(type="Pretrained", checkpoint=...)` asks for, or says how to go without.
+
+    A file from the net lands in torch's cache, where the initialisation then finds it.
+    """
+    if isinstance(model_cfg, (list, tuple)):
+        for index, inner in enumerate(model_cfg):
+            check_pretrained(inner, f"{place}.{index}")
+        return
+    if not isinstance(model_cfg, dict):
+        return
+    if model_cfg.get("type") == "Pretrained" and model_cfg.get("checkpoint"):
+        source = model_cfg["checkpoint"]
+        try:
+            read_checkpoint(source)
+        except RefusedCheckpointError:
+            raise
+        except UserError as error:
+            url = _address(source)
+            cached = f", or put {url.rsplit('/', 1)[-1]} into {_hub_folder()}" if url else ""
+            raise UserError(
+                f"pretrained weights {source} ({place}): {str(error).splitlines()[0]}\n"
+                f"Train without them: --cfg-options {place}=None{cached}"
+            ) from error
+        return
+    for key, inner in model_cfg.items():
+        check_pretrained(inner, f"{place}.{key}")
+
+
+def _hub_folder() -> str:
+    import torch
+
+    return os.path.join(torch.hub.get_dir(), "checkpoints")
+
+
+def _address(source: str) -> str | None:
+    """The URL behind mmengine's short names."""
+    from mmengine.runner.checkpoint import get_external_models, get_torchvision_models
+
+    scheme, _, name = source.partition("://")
+    if scheme in ("http", "https"):
+        return source
+    if scheme in ("torchvision", "modelzoo"):
+        return get_torchvision_models().get(name)
+    if scheme in ("open-mmlab", "openmmlab"):
+        return get_external_models().get(name)
+    return None
+
+
+def check_work_dir(work_dir: str) -> None:
+    """Creates the folder, as the last step of a preflight, and proves that it takes files."""
+    path = Path(work_dir).absolute()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        message = f"cannot write to the work_dir {path} ({error.strerror})\nChoose another: --work-dir PATH"
+        raise UserError(message) from error

@@ -1,0 +1,114 @@
+"""The gradient density over one level of the feature pyramid or over all of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+from mmdet.models.dense_heads import AnchorHead
+from mmdet.models.dense_heads import RetinaHead as MMDetRetinaHead
+from mmdet.models.dense_heads import RPNHead as MMDetRPNHead
+from torch import Tensor
+
+from ghm_mmdet.heads.merged_levels import merge_levels
+from ghm_mmdet.registry import MODELS
+
+
+class DensityScopeMixin:
+    """Gives an anchor head of mmdet the option ``density_scope``.
+
+    mmdet's anchor heads call their losses once for each level of the feature pyramid. GHM then counts the density of
+    one level, each level weighs the same however few anchors it has, and the moving average is updated once per level.
+    With ``density_scope="batch"`` a loss is called once over the anchors of all levels and images, as the GHM paper
+    (arXiv:1811.05181) has it, which speaks of the mini-batch: one count, one update of the moving average. Under
+    distributed training it is the mini-batch of one GPU. GHM's losses become about as many times smaller as there are
+    levels with anchors in play, since each is a mean; losses that divide by an ``avg_factor`` stay what they are.
+
+    For a head of your own, put the mixin first::
+
+        @MODELS.register_module()
+        class MyATSSHead(DensityScopeMixin, ATSSHead):
+            pass
+
+    It fits anchor heads that compute their losses in ``loss_by_feat_single``, once per level, from feature maps and
+    values of anchors alone, as AnchorHead, RetinaHead, RPNHead, GuidedAnchorHead and ATSSHead do.
+
+    Args:
+        density_scope: ``"level"``, what mmdet does and released models were trained with, or ``"batch"``.
+
+    Raises:
+        ValueError: ``density_scope`` is neither, or ``loss_cls`` takes its default for ``use_sigmoid``, which the head
+            cannot see: mmdet's heads read it from the config, with another default.
+        TypeError: the head is no AnchorHead, or, in training with ``"batch"``, does not compute its losses as said
+            above.
+    """
+
+    def __init__(self, *args, density_scope: str = "level", **kwargs):
+        if density_scope not in ("level", "batch"):
+            raise ValueError(f"density_scope must be 'level' or 'batch', got {density_scope!r}")
+        if not isinstance(self, AnchorHead):
+            raise TypeError(
+                f"density_scope is an option of mmdet's AnchorHead, whose loss is computed level by level, and "
+                f"{type(self).__name__} is none. Do without it: heads without anchors, such as FCOSHead, call their "
+                f"loss over all levels anyway"
+            )
+        super().__init__(*args, **kwargs)
+        use_sigmoid = getattr(self.loss_cls, "use_sigmoid", self.use_sigmoid_cls)
+        if use_sigmoid != self.use_sigmoid_cls:
+            raise ValueError(
+                f"{type(self.loss_cls).__name__} is built with use_sigmoid={use_sigmoid}, but its config does not say "
+                f"so, and {type(self).__name__} would give it the wrong number of logits: write "
+                f"use_sigmoid={use_sigmoid} into loss_cls"
+            )
+        self.density_scope = density_scope
+        self._levels: list[tuple] = []
+
+    def loss_of_anchors(self, *args, **kwargs) -> Iterable[Tensor]:
+        """The losses over the anchors of one level, or of all of them merged; the arguments are mmdet's."""
+        return super().loss_by_feat_single(*args, **kwargs)
+
+    def loss_by_feat_single(self, *args, **kwargs) -> Iterable[Tensor]:
+        """Called by mmdet once per level; with batch scope the last call returns the losses of all levels."""
+        if hasattr(self.loss_cls, "num_images"):
+            # OHEMLoss(per_image=True) cannot tell from its samples how many images they are.
+            self.loss_cls.num_images = next(len(value) for value in args if isinstance(value, Tensor))
+        if self.density_scope == "level":
+            return self.loss_of_anchors(*args, **kwargs)
+        self._levels.append(args)
+        if len(self._levels) < self.prior_generator.num_levels:
+            # How many losses there are is not known before the last level; mmdet zips the levels' losses together,
+            # which ends with the shortest.
+            return itertools.repeat(self._zero(args))
+        try:
+            merged = merge_levels(self._levels)
+        except TypeError as error:
+            raise TypeError(f"density_scope='batch' does not fit {type(self).__name__}: {error}") from error
+        return self.loss_of_anchors(*merged, **kwargs)
+
+    @staticmethod
+    def _zero(values: Iterable) -> Tensor | float:
+        return next((value.new_zeros(()) for value in values if isinstance(value, Tensor)), 0.0)
+
+    def loss_by_feat(self, *args, **kwargs) -> dict:
+        """The losses, with the names they have in mmdet."""
+        self._levels = []
+        try:
+            losses = super().loss_by_feat(*args, **kwargs)
+            if self.density_scope == "batch" and len(self._levels) != self.prior_generator.num_levels:
+                raise TypeError(
+                    f"density_scope='batch' does not fit {type(self).__name__}: it called loss_by_feat_single "
+                    f"{len(self._levels)} times for {self.prior_generator.num_levels} levels"
+                )
+        finally:
+            self._levels = []
+        return losses
+
+
+@MODELS.register_module()
+class RetinaHead(DensityScopeMixin, MMDetRetinaHead):
+    """mmdet's RetinaHead with the option ``density_scope``, see :class:`DensityScopeMixin`."""
+
+
+@MODELS.register_module()
+class RPNHead(DensityScopeMixin, MMDetRPNHead):
+    """mmdet's RPNHead with the option ``density_scope``, see :class:`DensityScopeMixin`."""

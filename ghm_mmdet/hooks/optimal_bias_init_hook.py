@@ -1,0 +1,60 @@
+"""The optimal bias initialisation."""
+
+from __future__ import annotations
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import nn
+
+from ghm_mmdet.engine.prior import find_dense_heads, measure_priors
+from ghm_mmdet.registry import HOOKS
+
+
+@HOOKS.register_module()
+class OptimalBiasInitHook(Hook):
+    r"""Starts the classification bias where plain cross-entropy is lowest.
+
+    Before training it counts the positives N_p and the samples N_s of each dense head over the training data, with the
+    head's own anchors, assigner and sampler and without running the network, and sets the bias of its last
+    classification layer to :math:`\log(N_p / (N_s C - N_p))`, see :func:`ghm_mmdet.functional.optimal_bias`. Dense
+    heads are a detector's ``bbox_head`` and ``rpn_head``, those it has, when they assign by anchors or points alone
+    (RetinaNet, RPN, ATSS, FCOS, ...). It logs what it measured. A resumed run, and one that starts from the weights of
+    ``load_from``, is left alone.
+
+    The order of the training data, and all random numbers, are those of a run without the hook. All ranks measure
+    together and set the same bias.
+
+    Args:
+        max_images: look at this many images, evenly spaced over the training data; ``None`` for all of them.
+        module: name of the one classification layer to set, such as ``"bbox_head.retina_cls"``, for a head that holds
+            it under an unusual name; other heads are then left alone.
+
+    Raises:
+        ghm_mmdet.engine.errors.UserError: at the start of training, when a head classifies with a softmax, has no
+            classification bias, needs predictions to assign its positives, or has no positive in the images.
+
+    Source: "Is Sampling Heuristics Necessary in Training Deep Object Detectors?" (Chen et al., arXiv:1909.04868).
+    """
+
+    def __init__(self, max_images: int | None = 1000, module: str | None = None):
+        self.max_images = max_images
+        self.module = module
+
+    def before_train(self, runner: Runner) -> None:
+        # The runner has no public word for it: resume=True starts from scratch where there is nothing to resume.
+        if runner._has_loaded:
+            runner.logger.info("OptimalBiasInitHook: the weights were resumed or loaded, no bias is set.")
+            return
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        heads = find_dense_heads(model, self.module)
+        loader = runner.train_dataloader
+        runner.logger.info(f"OptimalBiasInitHook: measuring the prior of {', '.join(map(str, heads))} ...")
+        priors = measure_priors(
+            model, heads, loader.dataset, max_images=self.max_images, num_workers=loader.num_workers
+        )
+        for dense, prior in zip(heads, priors):
+            before = dense.convs[0].bias.mean().item()
+            for conv in dense.convs:
+                nn.init.constant_(conv.bias, prior.bias)
+            runner.logger.info(f"OptimalBiasInitHook: {dense.name}.{dense.layer}: {prior} (was {before:.4f})")

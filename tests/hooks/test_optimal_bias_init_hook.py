@@ -1,0 +1,153 @@
+"""The hook in real runs of mmengine's Runner."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmdet.registry import HOOKS as MMDET_HOOKS
+from mmdet.registry import MODELS
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from small_detectors import faster_rcnn, retinanet
+from tools.running import write_shapes
+
+from ghm_mmdet.engine.checkpoint import allow_mmengine_checkpoints
+from ghm_mmdet.engine.errors import UserError
+from ghm_mmdet.engine.prior import find_dense_heads, measure_priors
+from ghm_mmdet.functional import optimal_bias
+
+HOOK = dict(type="ghm_mmdet.OptimalBiasInitHook")
+ALL_ANCHORS = {"model.train_cfg.rpn.sampler": dict(type="PseudoSampler", _delete_=True)}
+COUNT = 0
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    allow_mmengine_checkpoints()
+    root = tmp_path_factory.mktemp("hook") / "data"
+    write_shapes(root)
+    return root
+
+
+class Watch(Hook):
+    """Notes the bias and the images that training starts with; after OptimalBiasInitHook, being a custom hook later."""
+
+    def __init__(self):
+        self.bias, self.batches = None, []
+
+    def before_train(self, runner):
+        self.bias = find_dense_heads(runner.model)[0].convs[0].bias.detach().clone()
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        samples = data_batch["data_samples"]
+        self.batches.append([(sample.img_id, sample.get("flip")) for sample in samples])
+
+
+def runner_of(cfg, *hooks, **options):
+    """A runner for one epoch, with an experiment name of its own, which mmengine wants unique."""
+    global COUNT
+    COUNT += 1
+    watch = Watch()
+    cfg.merge_from_dict({"train_cfg.max_epochs": 1, "experiment_name": f"hook_{COUNT}", **options})
+    cfg.custom_hooks = list(hooks)
+    runner = Runner.from_cfg(cfg)
+    runner.register_hook(watch, priority="LOWEST")
+    return runner, watch
+
+
+def log_of(runner):
+    return "".join(path.read_text() for path in Path(runner.work_dir).rglob("*.log"))
+
+
+@pytest.mark.parametrize(
+    ("detector", "options", "layer"),
+    [(retinanet, {}, "bbox_head.retina_cls"), (faster_rcnn, ALL_ANCHORS, "rpn_head.rpn_cls")],
+)
+def test_training_starts_with_the_optimal_bias(tmp_path, data, detector, options, layer):
+    cfg = detector(tmp_path, data, **options)
+    runner, watch = runner_of(cfg, HOOK)
+    runner.train()
+    model = MODELS.build(cfg.model)
+    heads = find_dense_heads(model)
+    (prior,) = measure_priors(model, heads, runner.train_dataloader.dataset)
+    expected = optimal_bias(prior.num_pos, prior.num_samples, 3 if detector is retinanet else 1)
+    assert watch.bias.tolist() == pytest.approx([expected] * len(watch.bias))
+    log = log_of(runner)
+    for part in (
+        f"OptimalBiasInitHook: {layer}: Np = {prior.num_pos:,} positives of Ns = {prior.num_samples:,} samples",
+        "in 8 of 8 images",
+        f"C = {3 if detector is retinanet else 1}",
+        f"p' = {prior.probability:.3e}",
+        f"bias = {expected:.4f} (was {'-4.5951' if detector is retinanet else '0.0000'})",
+    ):
+        assert part in log
+    assert len(watch.batches) == 4
+
+
+def test_max_images_and_module(tmp_path, data):
+    hook = dict(HOOK, max_images=3, module="bbox_head.retina_cls")
+    runner, watch = runner_of(retinanet(tmp_path, data), hook)
+    runner.train()
+    assert "OptimalBiasInitHook: bbox_head.retina_cls" in log_of(runner) and "in 3 of 8 images" in log_of(runner)
+    assert watch.bias[0] < -4.6
+
+
+def test_order_of_training_is_that_of_a_run_without_the_hook(tmp_path, data):
+    batches = []
+    for name, hooks in (("with", [HOOK]), ("without", [])):
+        (tmp_path / name).mkdir()
+        cfg = retinanet(tmp_path / name, data)
+        cfg.train_dataloader.dataset.pipeline.insert(3, dict(type="RandomFlip", prob=0.5))
+        runner, watch = runner_of(cfg, *hooks)
+        runner.train()
+        batches.append(watch.batches)
+    assert batches[0] == batches[1]
+    flips = {flip for batch in batches[0] for _, flip in batch}
+    assert flips == {True, False}
+
+
+def test_loaded_and_resumed_models_are_left_alone(tmp_path, data):
+    cfg = retinanet(tmp_path, data)
+    first, watch = runner_of(cfg, HOOK)
+    first.train()
+    checkpoint = tmp_path / "run" / "epoch_1.pth"
+    trained = torch.load(checkpoint, weights_only=True)["state_dict"]["bbox_head.retina_cls.bias"]
+    assert not torch.equal(trained, watch.bias)
+    for name, options in (
+        ("loaded", {"load_from": str(checkpoint)}),
+        ("resumed", {"load_from": str(checkpoint), "resume": True, "train_cfg.max_epochs": 2}),
+    ):
+        (tmp_path / name).mkdir()
+        runner, watch = runner_of(retinanet(tmp_path / name, data), HOOK, **options)
+        runner.train()
+        assert torch.equal(watch.bias, trained), name
+        assert "OptimalBiasInitHook: the weights were resumed or loaded, no bias is set." in log_of(runner), name
+
+
+def test_a_resume_that_finds_nothing_starts_with_the_optimal_bias(tmp_path, data):
+    runner, watch = runner_of(retinanet(tmp_path, data), HOOK, resume=True)
+    runner.train()
+    assert "bias = " in log_of(runner) and watch.bias[0] != pytest.approx(-4.5951, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"model.bbox_head.loss_cls.use_sigmoid": False}, "bbox_head (RetinaHead) classifies with a softmax"),
+        ({"custom": dict(HOOK, module="bbox_head.gone")}, "bbox_head (RetinaHead) has no layer 'gone'"),
+        ({"custom": dict(HOOK, max_images=0)}, "max_images must be an integer of at least 1"),
+    ],
+)
+def test_wrong_use_is_named(tmp_path, data, options, expected):
+    hook = options.pop("custom", HOOK)
+    runner, _ = runner_of(retinanet(tmp_path, data, **options), hook)
+    with pytest.raises(UserError) as error:
+        runner.train()
+    assert expected in str(error.value)
+
+
+def test_a_hook_of_the_same_name_does_not_reach_mmdet():
+    assert type(MMDET_HOOKS.build(HOOK)).__module__ == "ghm_mmdet.hooks.optimal_bias_init_hook"
+    assert MMDET_HOOKS.get("OptimalBiasInitHook") is None

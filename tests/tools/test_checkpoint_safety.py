@@ -1,0 +1,245 @@
+"""Checkpoints are untrusted input: no code of theirs runs, and one that does not fit is an error."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+from tools.running import assert_plain, load_tool, pretrained_config, run_tool
+
+from ghm_mmdet.engine.checkpoint import allow_mmengine_checkpoints, check_resumable, read_checkpoint
+from ghm_mmdet.engine.errors import RefusedCheckpointError, TornCheckpointError
+
+
+class Call:
+    """Pickles as the call of a function, whose parts may be calls again."""
+
+    def __init__(self, function: Callable, *arguments: object, state: object = None) -> None:
+        self.function, self.arguments, self.state = function, arguments, state
+
+    def __reduce__(self) -> tuple:
+        return (self.function, self.arguments) if self.state is None else (self.function, self.arguments, self.state)
+
+    def __call__(self) -> None:
+        """Only there because pickle asks for something callable."""
+
+
+def run_by_os(marker: Path) -> Call:
+    import os
+
+    return Call(os.system, f"touch {marker}")
+
+
+def run_by_getattr(marker: Path) -> Call:
+    """From an allowed class to exec, if the real getattr were allowed."""
+    builtins = Call(getattr, Call(getattr, HistoryBuffer, "__init__"), "__builtins__")
+    execute = Call(Call(getattr, builtins, "get"), "exec")
+    return Call(execute, f"open({str(marker)!r}, 'w').close()")
+
+
+def run_by_eval(marker: Path) -> Call:
+    return Call(eval, f"open({str(marker)!r}, 'w').close()")
+
+
+ATTACKS = [run_by_os, run_by_getattr, run_by_eval]
+
+
+def save(path: Path, **entries: object) -> Path:
+    torch.save({"state_dict": {}, "meta": {"epoch": 1, "iter": 4}, "message_hub": {}, "optimizer": {}} | entries, path)
+    return path
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_the_attacks_are_real(attack: Callable, tmp_path: Path) -> None:
+    pickle.loads(pickle.dumps(attack(tmp_path / "marker"), protocol=2))
+    assert (tmp_path / "marker").exists()
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("zipped", [True, False])
+def test_code_is_refused_everywhere(attack: Callable, zipped: bool, fails, shapes, tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    bad = tmp_path / "bad.pth"
+    torch.save({"state_dict": {}, "meta": attack(marker)}, bad, _use_new_zipfile_serialization=zipped)
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "epoch_1.pth").write_bytes(bad.read_bytes())
+    expected = ("checkpoint refused", "None of its code ran", str(bad))
+    fails("test", [shapes.config, bad], *expected)
+    fails("train", [shapes.config, "--resume", bad], *expected)
+    fails("train", [shapes.config, "--cfg-options", f"load_from={bad}"], *expected)
+    fails("train", [shapes.config, "--work-dir", run, "--resume"], "checkpoint refused", "epoch_1.pth")
+    fails("train", [pretrained_config(shapes, tmp_path, bad)], *expected)
+    assert not marker.exists()
+
+
+def test_the_environment_cannot_switch_it_off(fails, shapes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    marker = tmp_path / "marker"
+    bad = save(tmp_path / "bad.pth", meta=run_by_os(marker))
+    done = run_tool("test.py", shapes.config, bad, cwd=tmp_path, TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD="1")
+    assert_plain(done.returncode, done.stderr, "checkpoint refused", "posix.system")
+    assert "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD is ignored" in done.stderr
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    fails("train", [shapes.config, "--resume", bad], "checkpoint refused", "posix.system")
+    assert not marker.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.pth"]
+
+
+def test_loading_by_the_stack_below_is_weights_only_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch.hub asks for weights_only=False when mmengine loads from an address."""
+    from ghm_mmdet.engine.checkpoint import force_weights_only
+
+    marker = tmp_path / "marker"
+    bad = save(tmp_path / "bad.pth", meta=run_by_os(marker))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    force_weights_only()
+    with pytest.raises(pickle.UnpicklingError):
+        torch.hub.load_state_dict_from_url(bad.as_uri(), model_dir=str(tmp_path / "hub"), weights_only=False)
+    assert not marker.exists()
+
+
+def test_python_text_that_resuming_would_execute(fails, shapes, tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    whole = torch.load(shapes.checkpoint, weights_only=False)
+    whole["meta"]["config"] = f"open({str(marker)!r}, 'w').close()"
+    torch.save(whole, tmp_path / "bad.pth")
+    fails("train", [shapes.config, "--resume", tmp_path / "bad.pth"], "checkpoint refused", "meta['config']")
+    assert not marker.exists()
+
+
+def test_numpy_flags_from_the_file_are_not_believed(tmp_path: Path) -> None:
+    """numpy would take these bytes for pointers to Python objects."""
+    reconstruct, empty = numpy.zeros(1).__reduce__()[:2]
+    pointers = Call(numpy.dtype, "f8", False, True, state=(3, "<", None, None, None, -1, -1, 63))
+    forged = numpy.dtype("f8", False, True)
+    forged.__setstate__((3, "<", None, None, None, -1, -1, 63))
+    assert forged.hasobject
+    array = Call(reconstruct, *empty, state=(1, (2,), pointers, False, numpy.arange(2.0).tobytes()))
+    allow_mmengine_checkpoints()
+    loaded = read_checkpoint(str(save(tmp_path / "a.pth", meta=array)))["meta"]
+    assert not loaded.dtype.hasobject
+    assert loaded.tolist() == [0.0, 1.0]
+    for name in ("O", "V8", "U4"):
+        other = Call(reconstruct, *empty, state=(1, (2,), Call(numpy.dtype, name, False, True), False, bytes(16)))
+        with pytest.raises(RefusedCheckpointError, match="dtype"):
+            read_checkpoint(str(save(tmp_path / "b.pth", meta=other)))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["<f8", ">f8", "i4", "bool", "complex64", "uint8"])
+def test_plain_numpy_survives(dtype: str, order: str, tmp_path: Path) -> None:
+    array = numpy.asarray(numpy.arange(6).reshape(2, 3) % 3, dtype=dtype, order=order)
+    allow_mmengine_checkpoints()
+    history = HistoryBuffer([1.5, 2.5], [1, 1])
+    path = save(tmp_path / "a.pth", meta={"array": array, "scalar": array.reshape(-1)[4]}, message_hub={"h": history})
+    for _ in range(2):
+        loaded = read_checkpoint(str(path))
+        assert loaded["meta"]["array"].dtype == pickle.loads(pickle.dumps(array, protocol=2)).dtype
+        assert numpy.array_equal(loaded["meta"]["array"], array)
+        assert loaded["meta"]["scalar"] == array.reshape(-1)[4]
+        assert loaded["message_hub"]["h"].mean() == 2.0
+        torch.save(loaded, path)
+
+
+@pytest.mark.parametrize("kind", ["cut", "empty", "text", "list", "folder"])
+def test_files_that_are_no_checkpoint(kind: str, fails, shapes, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.pth"
+    whole = shapes.checkpoint.read_bytes()
+    if kind == "folder":
+        bad.mkdir()
+    elif kind == "list":
+        torch.save([1, 2], bad)
+    else:
+        notes = b"hello, these are my notes\n" * 99
+        bad.write_bytes({"cut": whole[: len(whole) // 2], "empty": b"", "text": notes}[kind])
+    fails("test", [shapes.config, bad], "checkpoint", str(bad))
+    fails("train", [shapes.config, "--resume", bad], "checkpoint", str(bad))
+    fails("train", [shapes.config, "--cfg-options", f"load_from={bad}"], "checkpoint", str(bad))
+
+
+def test_every_cut_of_a_checkpoint_is_torn(shapes, tmp_path: Path) -> None:
+    whole = shapes.checkpoint.read_bytes()
+    allow_mmengine_checkpoints()
+    for part in range(1, 20):
+        (tmp_path / "cut.pth").write_bytes(whole[: len(whole) * part // 20])
+        with pytest.raises(TornCheckpointError, match=r"cut\.pth"):
+            read_checkpoint(str(tmp_path / "cut.pth"))
+    assert "state_dict" in read_checkpoint(str(shapes.checkpoint))
+
+
+def test_checkpoint_that_does_not_fit(fails, shapes, tmp_path: Path) -> None:
+    weights = torch.load(shapes.checkpoint, weights_only=False)["state_dict"]
+    other_classes = dict(weights)
+    other_classes["bbox_head.retina_cls.weight"] = torch.zeros(9, 16, 3, 3)
+    headless = {name: value for name, value in weights.items() if not name.startswith("bbox_head.")}
+    foreign = {"encoder.weight": torch.zeros(3)}
+    for name, content, expected in (
+        ("classes", other_classes, ["bbox_head.retina_cls.weight is (9, 16, 3, 3)", "(27, 16, 3, 3)"]),
+        ("headless", headless, ["missing bbox_head."]),
+        ("foreign", foreign, ["has no weight of this model"]),
+    ):
+        path = tmp_path / f"{name}.pth"
+        torch.save({"state_dict": content}, path)
+        fails("test", [shapes.config, path], str(path), *expected)
+        fails("train", [shapes.config, "--cfg-options", f"load_from={path}"], str(path), *expected)
+
+
+def test_loss_buffers_do_not_count_and_partial_load_is_said(shapes, capsys: pytest.CaptureFixture) -> None:
+    from mmdet.registry import MODELS
+
+    from ghm_mmdet.engine.checkpoint import check_fits
+    from ghm_mmdet.engine.config import load_config
+    from ghm_mmdet.engine.preflight import enter_default_scope
+
+    cfg = load_config(str(shapes.config), [], work_dir=None, launcher="none")
+    enter_default_scope(cfg)
+    model = MODELS.build(cfg.model)
+    allow_mmengine_checkpoints()
+    weights = read_checkpoint(str(shapes.checkpoint))["state_dict"]
+    assert "bbox_head.loss_cls.acc_sum" in weights
+    without = {f"module.{name}": value for name, value in weights.items() if ".loss_" not in name}
+    check_fits(model, {"state_dict": without}, "p")
+    check_fits(model, without, "p")
+    check_fits(model, weights | {"bbox_head.loss_cls.acc_sum": torch.zeros(10)}, "p")
+    assert capsys.readouterr().err == ""
+    headless = {name: value for name, value in weights.items() if not name.startswith("bbox_head.retina")}
+    check_fits(model, headless, "p", partial=True)
+    said = capsys.readouterr().err
+    assert "fills a part of the model" in said
+    assert "bbox_head.retina_cls.bias" in said
+
+
+def test_weights_alone_cannot_be_resumed(fails, shapes, tmp_path: Path) -> None:
+    whole = torch.load(shapes.checkpoint, weights_only=False)
+    torch.save({"state_dict": whole["state_dict"], "meta": {}}, tmp_path / "weights.pth")
+    arguments = [shapes.config, "--resume", tmp_path / "weights.pth"]
+    fails("train", arguments, "nothing to resume in", "optimizer", "load_from=PATH")
+    with pytest.raises(RefusedCheckpointError):
+        check_resumable(whole | {"meta": {"config": ""}}, "p")
+
+
+def test_old_model_zoo_files_load(shapes, tmp_path: Path) -> None:
+    weights = torch.load(shapes.checkpoint, weights_only=False)["state_dict"]
+    meta = {"mmdet_version": "2.3.0", "CLASSES": ("a", "b"), "config": "x = 1", "epoch": 12, "time": "now"}
+    old = {"state_dict": weights, "meta": meta | {"PALETTE": [(1, 2, 3)], "lr": numpy.float64(0.01)}}
+    torch.save(old, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    allow_mmengine_checkpoints()
+    loaded = read_checkpoint(str(tmp_path / "old.pth"))
+    assert loaded["meta"] == old["meta"]
+    assert all(torch.equal(loaded["state_dict"][name], value) for name, value in weights.items())
+
+
+def test_tools_share_one_way_to_load() -> None:
+    """No tool, and no module of the engine, calls torch.load with weights_only=False."""
+    import ghm_mmdet.engine
+
+    sources = [*Path(load_tool("train").__file__).parent.glob("*.py"), *Path(ghm_mmdet.engine.__path__[0]).glob("*.py")]
+    assert len(sources) > 10
+    calls = [line for file in sources for line in file.read_text().splitlines() if "torch.load(" in line]
+    assert calls
+    assert all("weights_only=True" in line for line in calls), calls
