@@ -23,21 +23,14 @@ class _SigmoidLabelTerm:
         foreground = (label >= 0) & (label < classes)
         return label.long().clamp(0, classes - 1).unsqueeze(1), foreground.unsqueeze(1)
 
-    def gradient_norm(self, pred: Tensor, target: Tensor) -> Tensor:
+    def derivative(self, pred: Tensor, target: Tensor) -> Tensor:
         column, foreground = self._column(pred, target)
-        probability = pred.sigmoid()
-        own = probability.gather(1, column)
-        return probability.scatter_(1, column, torch.where(foreground, 1 - own, own))
+        return pred.sigmoid().scatter_add_(1, column, -foreground.to(pred.dtype))
 
     def loss(self, pred: Tensor, target: Tensor) -> Tensor:
         column, foreground = self._column(pred, target)
         own = pred.gather(1, column)
         return F.softplus(pred).scatter_(1, column, F.softplus(torch.where(foreground, -own, own)))
-
-    def derivative(self, pred: Tensor, target: Tensor, gradient_norm: Tensor) -> Tensor:
-        column, foreground = self._column(pred, target)
-        own = gradient_norm.gather(1, column)
-        return gradient_norm.scatter_(1, column, torch.where(foreground, -own, own))
 
 
 class _SigmoidDenseTerm:
@@ -45,14 +38,11 @@ class _SigmoidDenseTerm:
 
     per_sample = False
 
-    def gradient_norm(self, pred: Tensor, target: Tensor) -> Tensor:
-        return (pred.sigmoid() - target.to(pred.dtype)).abs_()
+    def derivative(self, pred: Tensor, target: Tensor) -> Tensor:
+        return pred.sigmoid() - target.to(pred.dtype)
 
     def loss(self, pred: Tensor, target: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(pred, target.to(pred.dtype), reduction="none")
-
-    def derivative(self, pred: Tensor, target: Tensor, gradient_norm: Tensor) -> Tensor:
-        return pred.sigmoid() - target.to(pred.dtype)
 
 
 class _SoftmaxLabelTerm:
@@ -60,14 +50,12 @@ class _SoftmaxLabelTerm:
 
     per_sample = True
 
-    def gradient_norm(self, pred: Tensor, target: Tensor) -> Tensor:
-        return 1 - pred.softmax(1).gather(1, target.long().unsqueeze(1))
+    def derivative(self, pred: Tensor, target: Tensor) -> Tensor:
+        column = target.long().unsqueeze(1)
+        return pred.softmax(1).scatter_add_(1, column, -torch.ones_like(column, dtype=pred.dtype))
 
     def loss(self, pred: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(pred, target.long(), reduction="none").unsqueeze(1)
-
-    def derivative(self, pred: Tensor, target: Tensor, gradient_norm: Tensor) -> Tensor:
-        return pred.softmax(1).scatter_add_(1, target.long().unsqueeze(1), -torch.ones_like(gradient_norm))
 
 
 class _SoftmaxDenseTerm:
@@ -75,15 +63,12 @@ class _SoftmaxDenseTerm:
 
     per_sample = True
 
-    def gradient_norm(self, pred: Tensor, target: Tensor) -> Tensor:
-        return (pred.softmax(1) - target.to(pred.dtype)).abs_().sum(1, keepdim=True) / 2
+    def derivative(self, pred: Tensor, target: Tensor) -> Tensor:
+        target = target.to(pred.dtype)
+        return pred.softmax(1) * target.sum(1, keepdim=True) - target
 
     def loss(self, pred: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(pred, target.to(pred.dtype), reduction="none").unsqueeze(1)
-
-    def derivative(self, pred: Tensor, target: Tensor, gradient_norm: Tensor) -> Tensor:
-        target = target.to(pred.dtype)
-        return pred.softmax(1) * target.sum(1, keepdim=True) - target
 
 
 def _term(use_sigmoid: bool, dense: bool) -> Term:

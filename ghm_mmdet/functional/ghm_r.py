@@ -11,22 +11,19 @@ from ghm_mmdet.functional.harmonized_loss import Samples, as_rows, harmonized_lo
 
 
 class _ASL1Term:
-    """Authentic smooth L1; its gradient norm is the size of its derivative."""
+    """Authentic smooth L1."""
 
     per_sample = False
 
     def __init__(self, mu: float):
         self.mu = mu
 
-    def gradient_norm(self, pred: Tensor, target: Tensor) -> Tensor:
-        return self.derivative(pred, target).abs_()
+    def derivative(self, pred: Tensor, target: Tensor) -> Tensor:
+        difference = pred - target.to(pred.dtype)
+        return difference / asl1_root(difference, self.mu)
 
     def loss(self, pred: Tensor, target: Tensor) -> Tensor:
         return asl1_root(pred - target.to(pred.dtype), self.mu) - self.mu
-
-    def derivative(self, pred: Tensor, target: Tensor, gradient_norm: Tensor | None = None) -> Tensor:
-        difference = pred - target.to(pred.dtype)
-        return difference / asl1_root(difference, self.mu)
 
 
 def ghm_r_loss(

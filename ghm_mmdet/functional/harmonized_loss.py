@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from ghm_mmdet.functional.density import Density
 from ghm_mmdet.functional.exact_density import exact_gradient_density
-from ghm_mmdet.functional.unit_region import region_count, region_sum, unit_region
+from ghm_mmdet.functional.unit_region import region_count_and_sum, region_of_valid
 
 # Elements in one piece: on a CPU what fits its second-level cache, on a GPU enough to keep it busy.
 _PIECE = {"cpu": 2**18}
@@ -28,14 +28,17 @@ class Term(Protocol):
 
     per_sample: bool
 
-    def gradient_norm(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Gradient norm of each element, in [0, 1], shape (N, C), or (N, 1) per sample; a new tensor."""
+    def derivative(self, pred: Tensor, target: Tensor) -> Tensor:
+        """Derivative of the loss with respect to ``pred``, shape (N, C); a new tensor."""
 
     def loss(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Loss of each element, the shape of the gradient norm; a new tensor."""
+        """Loss of each element, shape (N, C), or (N, 1) per sample; a new tensor."""
 
-    def derivative(self, pred: Tensor, target: Tensor, gradient_norm: Tensor) -> Tensor:
-        """Derivative of the loss with respect to ``pred``, shape (N, C); may overwrite ``gradient_norm``."""
+
+def gradient_norm(term: Term, derivative: Tensor) -> Tensor:
+    """Gradient norm g in [0, 1] of each element: the size of its derivative, of a sample half the L1 norm."""
+    size = derivative.abs()
+    return size.sum(1, keepdim=True) / 2 if term.per_sample else size
 
 
 class Samples(NamedTuple):
@@ -55,28 +58,32 @@ class Samples(NamedTuple):
         """What the loss is computed in."""
         return torch.promote_types(self.pred.dtype, torch.float32)
 
-    def pieces(self) -> Iterator[tuple[slice, Samples]]:
-        """Slices of the first dimension with the samples in it, the prediction in the dtype of the loss."""
-        if self.pred.numel() == 0:
-            return
+    @property
+    def step(self) -> int:
+        """Number of samples in one piece."""
+        # A multiple of 1,024 samples makes whole rows in the count.
+        size = _PIECE.get(self.pred.device.type, _PIECE_ELSEWHERE)
+        return size // max(1, self.pred.shape[1]) // 1024 * 1024 or 1024
+
+    def parts(self) -> Iterator[slice]:
+        """Slices of the first dimension, one for each piece."""
         if torch.compiler.is_compiling():
             # The compiler fuses the operations itself, and needs one graph for any number of samples.
-            yield slice(None), self._replace(pred=self.pred.to(self.dtype))
+            yield slice(None)
             return
-        step = max(1, _PIECE.get(self.pred.device.type, _PIECE_ELSEWHERE) // self.pred.shape[1])
-        for start in range(0, self.pred.shape[0], step):
-            part = slice(start, start + step)
-            valid = None if self.valid is None else self.valid[part]
-            yield part, Samples(self.pred[part].to(self.dtype), self.target[part], valid)
+        for start in range(0, self.pred.shape[0] if self.pred.numel() else 0, self.step):
+            yield slice(start, start + self.step)
 
-    def quiet(self) -> Samples:
-        """The same with predictions of 0 where they are to be ignored: no weight of 0 silences an infinity or NaN."""
-        return self if self.valid is None else self._replace(pred=self.pred.masked_fill(~self.valid, 0))
+    def piece(self, part: slice) -> Samples:
+        """The samples in a slice, the prediction in the dtype of the loss.
 
-    def region(self, gradient_norm: Tensor, bins: int) -> Tensor:
-        """Unit region of each element; ``bins``, which no region has, for an element that is not valid."""
-        region = unit_region(gradient_norm, bins)
-        return region if self.valid is None else region.masked_fill_(~self.valid, bins)
+        A prediction to be ignored becomes 0, since no weight of 0 would silence an infinity or NaN.
+        """
+        pred = self.pred[part].to(self.dtype)
+        if self.valid is None:
+            return Samples(pred, self.target[part], None)
+        valid = self.valid[part]
+        return Samples(torch.where(valid, pred, 0.0), self.target[part], valid)
 
 
 class _RegionWeights:
@@ -86,11 +93,19 @@ class _RegionWeights:
         bins, device = density.bins, samples.pred.device
         count = torch.zeros(bins, dtype=torch.int64, device=device)
         loss = torch.zeros(bins, dtype=samples.dtype, device=device)
-        for _, piece in samples.pieces():
-            region = piece.region(term.gradient_norm(piece.pred, piece.target), bins)
-            count += region_count(region, bins)
+        self.kept = None
+        for part in samples.parts():
+            piece = samples.piece(part)
+            derivative = term.derivative(piece.pred, piece.target)
+            region = region_of_valid(gradient_norm(term, derivative), bins, piece.valid)
+            if not torch.compiler.is_compiling() and samples.pred.shape[0] <= samples.step:
+                # All in one piece is little enough to keep for the backward pass.
+                self.kept = derivative, region
+            value = term.loss(piece.pred, piece.target) if sum_loss else None
+            count_of_piece, loss_of_piece = region_count_and_sum(region, bins, value)
+            count += count_of_piece
             if sum_loss:
-                loss += region_sum(region, term.loss(piece.pred, piece.target), bins)
+                loss += loss_of_piece
         total = count.sum() if sum_of_weight is None else sum_of_weight
         count, total = density.over_ranks(count, total)
         self.total = total.clamp(min=1).to(samples.dtype)
@@ -98,17 +113,27 @@ class _RegionWeights:
         self.sum_of_loss = (weight * loss).sum()
         self.table = torch.cat([weight, weight.new_zeros(1)])
 
-    def of(self, part: slice, piece: Samples, gradient_norm: Tensor) -> Tensor:
-        region = piece.region(gradient_norm, self.table.shape[0] - 1)
-        return self.table.index_select(0, region.flatten()).view_as(region)
+    def weigh(self, samples: Samples, part: slice, term: Term) -> tuple[Tensor, Tensor]:
+        """Derivative and harmonizing weight of each element in a piece."""
+        if self.kept is not None:
+            derivative, region = self.kept
+        else:
+            piece = samples.piece(part)
+            derivative = term.derivative(piece.pred, piece.target)
+            region = region_of_valid(gradient_norm(term, derivative), self.table.shape[0] - 1, piece.valid)
+        if torch.compiler.is_compiling():
+            return derivative, self.table[region.long()]
+        # Faster than indexing, which copies the index.
+        return derivative, self.table.index_select(0, region.flatten().int()).view_as(region)
 
 
 class _ExactWeights:
     """Harmonizing weights from each element's own window."""
 
     def __init__(self, samples: Samples, term: Term, density: Density, sum_of_weight: Tensor | None, sum_loss: bool):
-        pieces = [term.gradient_norm(piece.pred, piece.target) for _, piece in samples.pieces()]
-        norm = torch.cat(pieces) if pieces else samples.pred.new_zeros(samples.pred.shape, dtype=samples.dtype)
+        pieces = [samples.piece(part) for part in samples.parts()]
+        norms = [gradient_norm(term, term.derivative(piece.pred, piece.target)) for piece in pieces]
+        norm = torch.cat(norms) if norms else samples.pred.new_zeros(samples.pred.shape, dtype=samples.dtype)
         valid = None if samples.valid is None else samples.valid.expand_as(norm)
         total = sum_of_weight
         if total is None:
@@ -120,12 +145,14 @@ class _ExactWeights:
         self.weight = weight if valid is None else weight.masked_fill(~valid, 0)
         self.sum_of_loss = torch.zeros((), dtype=samples.dtype, device=norm.device)
         if sum_loss:
-            for part, piece in samples.pieces():
-                piece = piece.quiet()
+            for part in samples.parts():
+                piece = samples.piece(part)
                 self.sum_of_loss += (term.loss(piece.pred, piece.target) * self.weight[part]).sum()
 
-    def of(self, part: slice, piece: Samples, gradient_norm: Tensor) -> Tensor:
-        return self.weight[part]
+    def weigh(self, samples: Samples, part: slice, term: Term) -> tuple[Tensor, Tensor]:
+        """Derivative and harmonizing weight of each element in a piece."""
+        piece = samples.piece(part)
+        return term.derivative(piece.pred, piece.target), self.weight[part]
 
 
 Weights = _RegionWeights | _ExactWeights
@@ -135,9 +162,9 @@ def _elements(samples: Samples, term: Term, weights: Weights) -> Tensor:
     """Each beta_i loss_i, shape (N, C) or (N, 1)."""
     shape = (samples.pred.shape[0], 1) if term.per_sample else samples.pred.shape
     result = samples.pred.new_zeros(shape, dtype=samples.dtype)
-    for part, piece in samples.pieces():
-        piece = piece.quiet()
-        beta = weights.of(part, piece, term.gradient_norm(piece.pred, piece.target))
+    for part in samples.parts():
+        _, beta = weights.weigh(samples, part, term)
+        piece = samples.piece(part)
         result[part] = term.loss(piece.pred, piece.target).mul_(beta)
     return result
 
@@ -156,23 +183,20 @@ class _HarmonizedLoss(torch.autograd.Function):
     def backward(ctx, grad_output: Tensor):
         samples = Samples(*ctx.saved_tensors)
         gradient = torch.empty_like(samples.pred, dtype=samples.dtype)
-        for part, piece in samples.pieces():
-            piece = piece.quiet()
-            gradient_norm = ctx.term.gradient_norm(piece.pred, piece.target)
-            beta = ctx.weights.of(part, piece, gradient_norm)
+        for part in samples.parts():
+            derivative, beta = ctx.weights.weigh(samples, part, ctx.term)
             beta = beta * (grad_output if grad_output.dim() == 0 else grad_output[part])
-            torch.mul(ctx.term.derivative(piece.pred, piece.target, gradient_norm), beta, out=gradient[part])
+            torch.mul(derivative, beta, out=gradient[part])
         return gradient, None, None, None, None
 
 
 def _traced_loss(samples: Samples, term: Term, weights: Weights, reduce: bool) -> Tensor:
     """The loss as an expression that a compiler differentiates and fuses."""
-    for part, piece in samples.pieces():
-        piece = piece.quiet()
-        beta = weights.of(part, piece, term.gradient_norm(piece.pred.detach(), piece.target))
-        loss = term.loss(piece.pred, piece.target) * beta
-        return loss.sum() if reduce else loss
-    return samples.pred.sum() if reduce else samples.pred.to(samples.dtype)
+    with torch.no_grad():
+        _, beta = weights.weigh(samples, slice(None), term)
+    piece = samples.piece(slice(None))
+    loss = term.loss(piece.pred, piece.target) * beta
+    return loss.sum() if reduce else loss
 
 
 def harmonized_loss(

@@ -27,37 +27,59 @@ def unit_region(gradient_norm: Tensor, bins: int) -> Tensor:
 
     Source: GHM paper (Li, Liu and Wang, AAAI 2019, arXiv:1811.05181), section "Unit Region Approximation".
     """
+    return region_of_valid(gradient_norm, bins, None).long()
+
+
+def region_of_valid(gradient_norm: Tensor, bins: int, valid: Tensor | None) -> Tensor:
+    """Unit region of each valid element and ``bins`` for the others, as whole numbers in the dtype of the norm.
+
+    ``valid`` is bool and broadcasts against ``gradient_norm``; ``None`` means all.
+    """
+    # All in floating point, and the comparison too: a CPU does these several at a time, but not integers or bools.
     region = (gradient_norm * (bins * (1 + _SURPLUS))).floor_()
-    region -= (gradient_norm < region / bins).to(region.dtype)
-    return region.clamp_(max=bins - 1).long().clamp_(0, bins - 1)
+    region -= torch.lt(gradient_norm, region / bins, out=torch.empty_like(region))
+    region = region.nan_to_num_(nan=0.0).clamp_(max=bins - 1)
+    if valid is None:
+        return region
+    return torch.maximum(region, torch.where(valid, 0.0, bins).to(region.dtype))
 
 
 def region_count(region: Tensor, bins: int) -> Tensor:
     """Number of elements in each unit region, R_j.
 
     Args:
-        region: indices, int64, any shape; the values 0 to ``bins`` - 1 count, the value ``bins`` marks an element that
-            is left out.
+        region: whole numbers of any dtype, any shape; the values 0 to ``bins`` - 1 count, the value ``bins`` marks an
+            element that is left out.
         bins: number of regions.
 
     Returns:
         The counts, int64, shape (bins,).
     """
-    one = torch.ones((), dtype=torch.int32, device=region.device)
-    return _add_up(region, one.expand_as(region), bins)
+    return region_count_and_sum(region, bins)[0]
 
 
-def region_sum(region: Tensor, value: Tensor, bins: int) -> Tensor:
-    """Sum of the values in each unit region; ``region`` as for :func:`region_count`, ``value`` of the same shape."""
-    return _add_up(region, value, bins)
-
-
-def _add_up(region: Tensor, value: Tensor, bins: int) -> Tensor:
+def region_count_and_sum(region: Tensor, bins: int, value: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    """As :func:`region_count`, and with it the sum of ``value``, of the shape of ``region``, in each region."""
+    if torch.compiler.is_compiling() and value is None:
+        # In the shape that the region was computed in, the compiler counts in the same loop.
+        count = torch.zeros(bins + 1, dtype=torch.int32, device=region.device)
+        one = torch.ones((), dtype=torch.int32, device=region.device)
+        return count.index_put_((region.long(),), one, accumulate=True)[:bins], None
     # Many short rows instead of one long one: they run in parallel, a sum in float32 stays exact enough, and on a GPU
-    # they do not queue for the same few counters. A compiled loop on a CPU has no queue either way.
-    rows = 1 if torch.compiler.is_compiling() and region.device.type == "cpu" else 1024
-    missing = -region.numel() % rows
-    index = F.pad(region.flatten(), (0, missing), value=bins).view(rows, -1)
-    value = F.pad(value.flatten(), (0, missing)).view(rows, -1)
-    result = torch.zeros(rows, bins + 1, dtype=value.dtype, device=value.device)
-    return result.scatter_add_(1, index, value).sum(0)[:bins]
+    # they do not queue for the same few counters.
+    rows = 1024
+    index = region.flatten().long()
+    missing = -index.numel() % rows
+    if missing:
+        index = F.pad(index, (0, missing), value=bins)
+    index = index.view(rows, -1)
+    one = torch.ones((), dtype=torch.int32, device=region.device)
+    zeros = torch.zeros(rows, bins + 1, dtype=torch.int32, device=region.device)
+    count = zeros.scatter_add_(1, index, one.expand_as(index)).sum(0)[:bins]
+    if value is None:
+        return count, None
+    value = value.flatten()
+    if missing:
+        value = F.pad(value, (0, missing))
+    zeros = torch.zeros(rows, bins + 1, dtype=value.dtype, device=region.device)
+    return count, zeros.scatter_add_(1, index, value.view(rows, -1)).sum(0)[:bins]
