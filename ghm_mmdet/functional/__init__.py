@@ -6,6 +6,7 @@ from ghm_mmdet.functional.exact_density import exact_gradient_density
 from ghm_mmdet.functional.focal_star import focal_star_loss
 from ghm_mmdet.functional.ghm_c import ghm_c_loss
 from ghm_mmdet.functional.ghm_r import ghm_r_loss
+from ghm_mmdet.functional.gradient_scale import focal_gradient_norm
 from ghm_mmdet.functional.harmonizing_weight import harmonizing_weight
 from ghm_mmdet.functional.ohem import ohem_loss
 from ghm_mmdet.functional.optimal_bias import optimal_bias
@@ -15,6 +16,7 @@ __all__ = [
     "asl1_loss",
     "balanced_cross_entropy_loss",
     "exact_gradient_density",
+    "focal_gradient_norm",
     "focal_star_loss",
     "ghm_c_loss",
     "ghm_r_loss",
