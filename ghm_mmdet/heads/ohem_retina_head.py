@@ -30,6 +30,7 @@ class OHEMRetinaHead(RetinaHead):
         num: how many anchors of an image are kept; ``None`` for no limit, with ``neg_pos_ratio`` alone.
         neg_pos_ratio: negatives kept for each positive, at least 0; ``None`` keeps the hardest, positive or not.
         ohem_iou_threshold: of the NMS, in [0, 1].
+        density_scope: must be ``"batch"``: an image's anchors are mined over all levels together.
 
     Raises:
         ValueError: an argument is out of its range, or ``loss_cls`` keeps a state, as GHM does.
@@ -43,8 +44,11 @@ class OHEMRetinaHead(RetinaHead):
         num: int | None = 128,
         neg_pos_ratio: float | None = None,
         ohem_iou_threshold: float = 0.7,
+        density_scope: str = "batch",
         **kwargs,
     ):
+        if density_scope != "batch":
+            raise ValueError(f"density_scope must be 'batch', anchors are mined over all levels, got {density_scope!r}")
         if num is None and neg_pos_ratio is None:
             raise ValueError("give num, the number of anchors to keep, or neg_pos_ratio, or both: got neither")
         if num is not None and (isinstance(num, bool) or not isinstance(num, int) or num < 1):
@@ -53,7 +57,7 @@ class OHEMRetinaHead(RetinaHead):
             raise ValueError(f"neg_pos_ratio must be a number of at least 0, or None, got {neg_pos_ratio!r}")
         if not 0 <= ohem_iou_threshold <= 1:
             raise ValueError(f"ohem_iou_threshold must be in [0, 1], got {ohem_iou_threshold!r}")
-        super().__init__(*args, density_scope="batch", **kwargs)
+        super().__init__(*args, density_scope=density_scope, **kwargs)
         if next(self.loss_cls.buffers(), None) is not None:
             raise ValueError(
                 f"{type(self.loss_cls).__name__} keeps a state, which scoring the anchors would change: use a loss_cls "

@@ -137,6 +137,7 @@ def test_no_objects(head_of, batch_of, options, negatives):
         ("neither", "num", dict(num=None)),
         ("neg_pos_ratio", "-1", dict(neg_pos_ratio=-1)),
         ("ohem_iou_threshold", "7", dict(ohem_iou_threshold=7)),
+        ("density_scope", "'level'", dict(density_scope="level")),
     ],
 )
 def test_bad_arguments_are_named(head_of, name, got, arguments):

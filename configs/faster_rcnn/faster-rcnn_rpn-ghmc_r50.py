@@ -1,0 +1,18 @@
+"""Faster R-CNN R-50-FPN with GHM-C in the RPN, over all anchors, on COCO, 1x.
+
+bash tools/dist_train.sh configs/faster_rcnn/faster-rcnn_rpn-ghmc_r50.py 8
+8 GPUs x 2 images, what lr 0.02 is meant for (fewer: tools/train.py with --auto-scale-lr)
+
+No published figure.
+"""
+
+_base_ = "../_base_/faster-rcnn_r50_coco.py"
+
+model = dict(
+    rpn_head=dict(
+        type="ghm_mmdet.RPNHead",
+        density_scope="batch",
+        loss_cls=dict(_delete_=True, type="ghm_mmdet.GHMC", bins=30, momentum=0.75, use_sigmoid=True, loss_weight=1.0),
+    ),
+    train_cfg=dict(rpn=dict(sampler=dict(_delete_=True, type="PseudoSampler"))),
+)

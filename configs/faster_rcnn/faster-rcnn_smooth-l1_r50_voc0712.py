@@ -1,0 +1,14 @@
+"""Faster R-CNN R-50-FPN with smooth L1 on VOC 2007 + 2012.
+
+bash tools/dist_train.sh configs/faster_rcnn/faster-rcnn_smooth-l1_r50_voc0712.py 8
+8 GPUs x 2 images, what lr 0.01 is meant for (fewer: tools/train.py with --auto-scale-lr)
+
+No published figure.
+"""
+
+_base_ = "../_base_/faster-rcnn_r50_voc0712.py"
+
+model = dict(
+    rpn_head=dict(loss_bbox=dict(_delete_=True, type="SmoothL1Loss", beta=0.11, loss_weight=1.0)),
+    roi_head=dict(bbox_head=dict(loss_bbox=dict(_delete_=True, type="SmoothL1Loss", beta=1.0, loss_weight=1.0))),
+)

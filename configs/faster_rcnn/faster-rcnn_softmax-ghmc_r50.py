@@ -1,0 +1,19 @@
+"""Faster R-CNN R-50-FPN with softmax GHM-C in the RoI head on COCO, 1x.
+
+bash tools/dist_train.sh configs/faster_rcnn/faster-rcnn_softmax-ghmc_r50.py 8
+8 GPUs x 2 images, what lr 0.02 is meant for (fewer: tools/train.py with --auto-scale-lr)
+
+No published figure.
+"""
+
+_base_ = "../_base_/faster-rcnn_r50_coco.py"
+
+model = dict(
+    roi_head=dict(
+        bbox_head=dict(
+            loss_cls=dict(
+                _delete_=True, type="ghm_mmdet.GHMC", bins=30, momentum=0.75, use_sigmoid=False, loss_weight=1.0
+            )
+        )
+    )
+)
