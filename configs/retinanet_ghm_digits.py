@@ -53,8 +53,8 @@ model = dict(
     test_cfg=dict(nms_pre=300, max_per_img=50),
 )
 
-max_epochs = 12
-train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=max_epochs, val_interval=4)
+max_epochs = 14
+train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=max_epochs, val_interval=7)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 optim_wrapper = dict(

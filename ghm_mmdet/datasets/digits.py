@@ -62,9 +62,9 @@ class SceneOptions:
     """
 
     image_size: tuple[int, int] = (160, 160)
-    objects_per_image: tuple[int, int] = (3, 8)
-    clutter_per_image: tuple[int, int] = (2, 5)
-    object_size: tuple[int, int] = (16, 56)
+    objects_per_image: tuple[int, int] = (3, 7)
+    clutter_per_image: tuple[int, int] = (1, 4)
+    object_size: tuple[int, int] = (22, 64)
     num_classes: int = 10
     other_digits: str = "none"
     mislabelled: float = 0.0

@@ -41,7 +41,7 @@ def check_data(cfg: Config, phases: tuple[str, ...]) -> dict[str, tuple[str, ...
         loader = cfg.get(f"{phase}_dataloader")
         if loader is None:
             continue
-        for place, leaf in _leaves(loader.dataset, f"{phase}_dataloader.dataset"):
+        for place, leaf in leaves(loader.dataset, f"{phase}_dataloader.dataset"):
             names = _check_data_set(cfg, place, leaf, checked)
             if names:
                 classes[place] = names
@@ -53,13 +53,13 @@ def check_data(cfg: Config, phases: tuple[str, ...]) -> dict[str, tuple[str, ...
     return classes
 
 
-def _leaves(data_set: Any, place: str) -> Iterator[tuple[str, dict]]:
+def leaves(data_set: Any, place: str) -> Iterator[tuple[str, dict]]:
     """Unwraps RepeatDataset, ConcatDataset, MultiImageMixDataset and the like down to the data sets with files."""
     if "dataset" in data_set:
-        yield from _leaves(data_set["dataset"], f"{place}.dataset")
+        yield from leaves(data_set["dataset"], f"{place}.dataset")
     elif "datasets" in data_set:
         for index, inner in enumerate(data_set["datasets"]):
-            yield from _leaves(inner, f"{place}.datasets.{index}")
+            yield from leaves(inner, f"{place}.datasets.{index}")
     else:
         yield place, data_set
 
@@ -77,13 +77,13 @@ def _check_data_set(cfg: Config, place: str, leaf: dict, checked: dict[str, Any]
     if not isinstance(data_set, BaseDataset) or remote:
         return ()
     if data_set.data_root and not os.path.isdir(data_set.data_root):
-        _missing(cfg, "data root", data_set.data_root, place, "data_root")
+        missing(cfg, "data root", data_set.data_root, place, "data_root")
     content = None
     if data_set.ann_file:
         content = _check_annotation(cfg, data_set.ann_file, f"{place}.ann_file", checked)
     for key, folder in data_set.data_prefix.items():
         if folder and not os.path.isdir(folder):
-            _missing(cfg, "folder", folder, place, f"data_prefix.{key}")
+            missing(cfg, "folder", folder, place, f"data_prefix.{key}")
     names = tuple(data_set.metainfo.get("classes") or ())
     if isinstance(content, dict):
         _check_coco(content, data_set, names, place)
@@ -98,7 +98,7 @@ def _check_annotation(cfg: Config, ann_file: str, place: str, checked: dict[str,
     if path in checked:
         return checked[path]
     if not os.path.isfile(path):
-        _missing(cfg, "annotation file", path, *place.rsplit(".", 1))
+        missing(cfg, "annotation file", path, *place.rsplit(".", 1))
     checked[path] = read_json(path) if path.endswith(".json") else None
     return checked[path]
 
@@ -112,10 +112,16 @@ def read_json(path: str) -> Any:
         if not end.endswith((b"}", b"]")):
             raise UserError(f"the annotation file is cut off: {path}\nCopy or download it again.")
         return None
+    return parse_json(path)
+
+
+def parse_json(path: str) -> Any:
+    """Returns the content; raises UserError when the file is not whole JSON."""
     try:
         with open(path, encoding="utf-8") as file:
             return json.load(file)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    # Besides broken JSON and text: a number of thousands of digits, brackets nested without end.
+    except (ValueError, RecursionError) as error:
         message = f"the annotation file is not whole JSON ({error}): {path}\nCopy or download it again."
         raise UserError(message) from error
 
@@ -143,7 +149,7 @@ def _check_voc(cfg: Config, data_set: Any, place: str) -> None:
     for key in ("img_subdir", "ann_subdir"):
         folder = os.path.join(data_set.sub_data_root, getattr(data_set, key))
         if not os.path.isdir(folder):
-            _missing(cfg, "folder", folder, place, key)
+            missing(cfg, "folder", folder, place, key)
     with open(data_set.ann_file, encoding="utf-8") as file:
         first = file.readline().strip()
     if not first:
@@ -154,7 +160,8 @@ def _check_voc(cfg: Config, data_set: Any, place: str) -> None:
             raise UserError(f"file not found: {_absolute(file)}, the first of {_absolute(data_set.ann_file)}")
 
 
-def _missing(cfg: Config, what: str, path: str, place: str, key: str) -> None:
+def missing(cfg: Config, what: str, path: str, place: str, key: str) -> None:
+    """Raises the UserError for a path that is not there: it names the config's entry and what sets it."""
     variables = sorted(set(re.findall(r"\{\{\s*['\"]?\s*\$(\w+)\s*:", cfg.text)))
     setting = f"--cfg-options {place}.{key}=PATH"
     if variables and key != "img_subdir":

@@ -1,0 +1,74 @@
+"""tools/check_dataset.py: exit codes, what it prints where, and no traceback."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from small_detectors import retinanet
+from tools.running import run_tool, write_shapes
+
+TOOL = "check_dataset"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    write_shapes(tmp_path / "data", images=3)
+    return Path(retinanet(tmp_path, tmp_path / "data").filename)
+
+
+def test_good_data(config):
+    before = sorted(config.parent.rglob("*"))
+    done = run_tool(f"{TOOL}.py", config, cwd=config.parent)
+    assert done.returncode == 0, done.stderr
+    assert "image files" in done.stderr and "training data" in done.stderr and "100%" in done.stderr
+    assert "per class: disc 3, square 3, bar 3" in done.stdout
+    assert re.search(r"anchors matched per object, bbox_head \(RetinaHead\): mean \d", done.stdout)
+    assert done.stdout.endswith("Nothing was found that would break training.\n")
+    assert sorted(config.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize("harm", ["cut", "junk", "ugly name", "image"])
+def test_bad_data(config, harm):
+    annotations = config.parent / "data" / "annotations.json"
+    text = annotations.read_text()
+    if harm == "cut":
+        annotations.write_text(text[: len(text) // 2])
+    elif harm == "junk":
+        annotations.write_bytes(bytes(range(256)))
+    elif harm == "ugly name":
+        annotations.write_text(text.replace('"0.png"', r'"\ud800\n\u001b[31m图.png"'))
+    else:
+        (config.parent / "data" / "images" / "0.png").write_bytes(b"no picture")
+    done = run_tool(f"{TOOL}.py", config, PYTHONIOENCODING="ascii")
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "breaks training: " in done.stdout and done.stdout.endswith("Training would break.\n")
+    assert {"cut": "annotations.json", "junk": "annotations.json", "ugly name": r"\ud800\n\x1b[31m"}.get(
+        harm, "0.png"
+    ) in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--cfg-options", "nonsense"], ["'nonsense' is not of the form key=value"]),
+        (["--cfg-options", "train_dataloader.dataset.type=Nothing"], ["unknown type 'Nothing'"]),
+        (["--cfg-options", "model.bbox_head.colour=4"], ["model", "colour"]),
+    ],
+)
+def test_wrong_use_is_plain(tmp_path_factory, fails, arguments, expected):
+    folder = tmp_path_factory.mktemp("config")
+    write_shapes(folder / "data", images=2)
+    fails(TOOL, [retinanet(folder, folder / "data").filename, *arguments], *expected)
+
+
+def test_a_missing_config_is_plain(fails):
+    fails(TOOL, ["gone.py"], "config not found", "gone.py")
+
+
+def test_a_config_without_data_is_plain(fails, tmp_path_factory):
+    config = tmp_path_factory.mktemp("config") / "empty.py"
+    config.write_text("x = 1\n")
+    fails(TOOL, [config], "the config defines no data set", str(config))
