@@ -24,7 +24,8 @@ from ghm_mmdet.engine.amp import settle_amp
 
 REPO = Path(__file__).resolve().parents[1]
 CONFIGS = REPO / "configs"
-NAMES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.py") if path.parent.name != "_base_")
+NO_DETECTORS = ("_base_", "studies")
+NAMES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.py") if path.parent.name not in NO_DETECTORS)
 SLOW = ("x101-64x4d",)
 
 

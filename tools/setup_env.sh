@@ -40,7 +40,7 @@ else
 fi
 
 say "5/5 mmdet, ghm_mmdet and the test tools"
-pip install -q -c constraints.txt --no-build-isolation -e '.[mmdet,demo,test]'
+pip install -q -c constraints.txt --no-build-isolation -e '.[mmdet,demo,study,test]'
 
 if ! "$venv/bin/python" -c 'import mmcv.ops, mmdet, ghm_mmdet.losses'; then
   say "$venv is incomplete: delete it and run this again" >&2

@@ -1,0 +1,146 @@
+"""Which trainings a study consists of."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+
+from mmengine.config import Config
+
+from ghm_mmdet.engine.config import load_config
+from ghm_mmdet.engine.errors import UserError
+from ghm_mmdet.study.results import best_setting, read_results
+
+KEYS = {"methods", "seeds", "noise", "options", "search", "tuned_by", "reference", "title"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the search varies: the learning rate, and a factor on the weight of the classification loss."""
+
+    lr: float
+    loss_weight: float
+
+    def __str__(self) -> str:
+        return f"lr {self.lr:g}, loss weight x {self.loss_weight:g}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: a method, a share of damaged labels, a seed, and a setting, ``None`` for that of its config."""
+
+    study: str
+    method: str
+    noise: float
+    seed: int
+    setting: Setting | None
+    config: Config = field(compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        setting = "" if self.setting is None else f"_lr{self.setting.lr:g}_weight{self.setting.loss_weight:g}"
+        method = "".join(letter if letter.isalnum() else "-" for letter in self.method)
+        return f"{method}_noise{self.noise:g}_seed{self.seed}{setting}"
+
+    @property
+    def config_hash(self) -> str:
+        """Of everything that the result depends on; where the data lies is none of it."""
+        content = {key: value for key, value in self.config.to_dict().items() if key not in ("work_dir", "launcher")}
+        text = json.dumps(content, sort_keys=True, default=str)
+        for root in {value for key, value in _entries(content) if key == "data_root" and value}:
+            text = text.replace(json.dumps(root)[1:-1], "")
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def load_study(path: str | Path, results: Path) -> tuple[Config, list[Run]]:
+    """Reads a study's config and lists its runs, those of one seed together.
+
+    A study's config has
+
+    - ``methods``: by name, a config of this repository (below ``configs/``), or a dict with ``config`` and ``options``;
+    - ``seeds``, and ``noise``, shares of damaged training labels (:class:`ghm_mmdet.transforms.DamageLabels`);
+    - ``options``: changes to all the configs, as in ``--cfg-options``;
+    - ``search``: ``lr`` and ``loss_weight``, lists that make a grid; each method runs in every setting. The loss weight
+      is a factor on that of the method's classification loss;
+    - or ``tuned_by``: the name of a finished search, of which each method takes its own best setting, or that of the
+      method which it names as ``tuned_as``;
+    - ``reference``: the method that the report compares the others with; ``title``.
+
+    Raises:
+        UserError: the config is missing, unreadable or wrong, or the search that it is tuned by is not finished.
+    """
+    path = Path(path)
+    study = load_config(str(path), [], work_dir=None, launcher="none")
+    unknown = set(study.to_dict()) - KEYS - {"launcher", "work_dir"}
+    if unknown or not study.get("methods"):
+        wrong = f"has no use for {', '.join(sorted(unknown))}" if unknown else "defines no methods"
+        raise UserError(f"{path.absolute()} {wrong}; a study has the entries {', '.join(sorted(KEYS))}.")
+    tuned_by, search = study.get("tuned_by"), study.get("search")
+    tuning = _finished(path.with_name(f"{tuned_by}.py"), results) if tuned_by else []
+    settings = [Setting(*pair) for pair in product(search["lr"], search["loss_weight"])] if search else [None]
+    runs = []
+    for noise, seed, method in product(study.get("noise", [0.0]), study.get("seeds", [0]), study.methods):
+        entry = study.methods[method]
+        tuned_as = entry.get("tuned_as", method) if isinstance(entry, dict) else method
+        for setting in [Setting(**best_setting(tuning, tuned_as))] if tuned_by else settings:
+            config = _config(path, study, method, noise, seed, setting)
+            runs.append(Run(path.stem, method, float(noise), seed, setting, config))
+    return study, runs
+
+
+def _finished(search: Path, results: Path) -> list[dict]:
+    """The rows of a search; UserError while some are missing."""
+    _, runs = load_study(search, results)
+    wanted = {run.config_hash for run in runs}
+    rows = [row for row in read_results(results / f"{search.stem}.jsonl") if row["config_hash"] in wanted]
+    missing = len(wanted) - len({row["config_hash"] for row in rows})
+    if missing:
+        raise UserError(
+            f"{missing} of the {len(wanted)} runs of the search {search.stem} are missing.\n"
+            f"Run it first: python tools/study.py {search}"
+        )
+    return rows
+
+
+def _config(path: Path, study: Config, method: str, noise: float, seed: int, setting: Setting | None) -> Config:
+    entry = study.methods[method]
+    entry = {"config": entry} if isinstance(entry, str) else entry
+    config = copy.deepcopy(_loaded(path.parents[1] / entry["config"]))
+    config.merge_from_dict({**study.get("options", {}), **entry.get("options", {}), "randomness.seed": seed})
+    if setting is not None:
+        config.optim_wrapper.optimizer.lr = setting.lr
+        loss = config.model.bbox_head.loss_cls
+        loss.loss_weight = loss.get("loss_weight", 1.0) * setting.loss_weight
+    if noise:
+        _damage_labels(config, noise, seed)
+    return config
+
+
+@functools.cache
+def _loaded(path: Path) -> Config:
+    return load_config(str(path), [], work_dir=None, launcher="none")
+
+
+def _damage_labels(config: Config, share: float, seed: int) -> None:
+    damage = dict(type="ghm_mmdet.DamageLabels", share=share, num_classes=config.model.bbox_head.num_classes, seed=seed)
+    pipelines = [value for key, value in _entries(config.train_dataloader) if key == "pipeline"]
+    for pipeline in pipelines:
+        place = [step["type"] for step in pipeline].index("LoadAnnotations")
+        pipeline.insert(place + 1, damage)
+
+
+def _entries(value: object) -> Iterator[tuple[str, object]]:
+    """All keys and values of nested dicts and lists."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key, inner
+            yield from _entries(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _entries(inner)

@@ -1,0 +1,208 @@
+"""The report on all studies: tables and figures in docs/results.md, made from results/*.jsonl alone."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from statistics import fmean, stdev
+
+import matplotlib
+import numpy
+from mmengine.config import Config
+from scipy import stats
+
+from ghm_mmdet.engine.config import load_config
+from ghm_mmdet.engine.errors import UserError
+from ghm_mmdet.study.results import best_setting, collapsed, read_results, score
+
+matplotlib.use("Agg")
+
+Groups = dict[tuple[float, str], list[dict]]
+
+
+def write_report(configs: Path, results: Path, docs: Path) -> list[Path]:
+    """Rewrites what stands between ``<!-- study: NAME -->`` and ``<!-- end of study -->`` in results.md.
+
+    Args:
+        configs: folder of the studies' configs.
+        results: folder of their result files.
+        docs: folder of results.md; figures go to its folder ``results``.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UserError: results.md is missing or names a study that has no config.
+    """
+    page = docs / "results.md"
+    if not page.is_file():
+        raise UserError(f"not found: {page.absolute()}, the page whose tables are to be rewritten")
+    written = [page]
+
+    def section(match: re.Match) -> str:
+        config = configs / f"{match[1]}.py"
+        if not config.is_file():
+            raise UserError(f"{page.absolute()} names the study {match[1]}, which has no config {config.absolute()}")
+        study = load_config(str(config), [], work_dir=None, launcher="none")
+        rows = newest_rows(read_results(results / f"{match[1]}.jsonl"))
+        parts = []
+        if not rows:
+            parts.append("No results yet.")
+        elif study.get("search"):
+            parts.append(search_table(study, rows))
+        else:
+            groups = grouped(study, rows)
+            figure = docs / "results" / f"{match[1]}.png"
+            draw(groups, study, figure)
+            written.append(figure)
+            parts += [main_table(study, groups), f"![{study.title}](results/{figure.name})", class_table(groups)]
+        return "\n\n".join((match[0].split("\n")[0], *parts, "<!-- end of study -->"))
+
+    text = page.read_text(encoding="utf-8")
+    text = re.sub(r"<!-- study: (\S+) -->.*?<!-- end of study -->", section, text, flags=re.S)
+    page.write_text(text, encoding="utf-8")
+    return written
+
+
+def newest_rows(rows: list[dict]) -> list[dict]:
+    """Of several rows for one run, as after a change of its config, the last."""
+    return list(
+        {json.dumps([row[key] for key in ("method", "noise", "seed", "setting")]): row for row in rows}.values()
+    )
+
+
+def grouped(study: Config, rows: list[dict]) -> Groups:
+    """Rows by share of damaged labels and method, in the order of the study's config, each by seed."""
+    groups: Groups = {}
+    for noise in sorted({row["noise"] for row in rows}):
+        for method in study.methods:
+            found = [row for row in rows if row["method"] == method and row["noise"] == noise]
+            if found:
+                groups[noise, method] = sorted(found, key=lambda row: row["seed"])
+    return groups
+
+
+def mean_and_deviation(values: list[float]) -> str:
+    return f"{fmean(values):.3f} ± {stdev(values):.3f}" if len(values) > 1 else f"{values[0]:.3f}"
+
+
+def paired_difference(rows: list[dict], reference: list[dict], value: Callable[[dict], float] = score) -> str:
+    """Mean difference over the seeds that both have, with a 95 % percentile bootstrap interval over the seeds."""
+    other = {row["seed"]: value(row) for row in reference}
+    differences = [value(row) - other[row["seed"]] for row in rows if row["seed"] in other]
+    if not differences:
+        return ""
+    mean = fmean(differences)
+    if len(differences) == 1:
+        return f"{mean:+.3f} (one seed)"
+    # Equal differences have no spread to resample, and scipy would warn.
+    low = high = mean
+    if len(set(differences)) > 1:
+        interval = stats.bootstrap(
+            (differences,), numpy.mean, n_resamples=9999, method="percentile", rng=numpy.random.default_rng(0)
+        ).confidence_interval
+        low, high = interval
+    return f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def ap(row: dict, name: str) -> float:
+    return row["ap"][name] if "ap" in row else 0.0
+
+
+def table(heading: list[str], lines: list[list[str]]) -> str:
+    rows = [heading, ["---"] * len(heading), *lines]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def main_table(study: Config, groups: Groups) -> str:
+    reference = study.reference
+    heading = ["damaged", "loss", "setting", "n", "mAP", "AP50", "AP75", f"mAP less that of {reference}", "collapsed"]
+    lines = []
+    for (noise, method), rows in groups.items():
+        setting = rows[0]["setting"]
+        lines.append(
+            [
+                f"{noise:.0%}",
+                method,
+                "" if setting is None else f"lr {setting['lr']:g}, x {setting['loss_weight']:g}",
+                str(len(rows)),
+                *(mean_and_deviation([ap(row, name) for row in rows]) for name in ("mAP", "AP50", "AP75")),
+                "" if method == reference else paired_difference(rows, groups.get((noise, reference), [])),
+                f"{sum(map(collapsed, rows))}",
+            ]
+        )
+    return table(heading, lines)
+
+
+def class_table(groups: Groups) -> str:
+    """AP50 by class, and AP by size."""
+    with_ap = [row for rows in groups.values() for row in rows if "ap" in row]
+    classes = list(dict.fromkeys(name for row in with_ap for name in row["ap"]["class"]))
+    sizes = list(dict.fromkeys(name for row in with_ap for name in row["ap"]["size"]))
+    lines = []
+    for (noise, method), rows in groups.items():
+        rows = [row for row in rows if "ap" in row]
+        if rows:
+            lines.append(
+                [
+                    f"{noise:.0%}",
+                    method,
+                    *(mean_and_deviation([row["ap"]["class"][name]["AP50"] for row in rows]) for name in classes),
+                    *(mean_and_deviation([row["ap"]["size"][name] for row in rows]) for name in sizes),
+                ]
+            )
+    return table(["damaged", "loss", *(f"AP50 {n}" for n in classes), *(f"AP {n}" for n in sizes)], lines)
+
+
+def search_table(study: Config, rows: list[dict]) -> str:
+    """The mAP of each method in each setting, the best one bold."""
+    settings = list({json.dumps(row["setting"], sort_keys=True): row["setting"] for row in rows}.values())
+    settings.sort(key=lambda setting: (setting["lr"], setting["loss_weight"]))
+    lines = []
+    for method in study.methods:
+        best = best_setting(rows, method)
+        cells = []
+        for setting in settings:
+            found = [row for row in rows if row["method"] == method and row["setting"] == setting]
+            mark = "**" if found and setting == best else ""
+            broken = sum(map(collapsed, found))
+            note = f" ({broken} of {len(found)} collapsed)" if broken else ""
+            cells.append(f"{mark}{fmean(map(score, found)):.3f}{mark}{note}" if found else "")
+        lines.append([method, *cells])
+    return table(["mAP", *(f"lr {s['lr']:g}, x {s['loss_weight']:g}" for s in settings)], lines)
+
+
+def draw(groups: Groups, study: Config, path: Path) -> None:
+    """Each seed's mAP and AP50 by method, and the mean AP by IoU; a row of panels for each share of damaged labels."""
+    from matplotlib import pyplot
+
+    noises = sorted({noise for noise, _ in groups})
+    figure, panels = pyplot.subplots(len(noises), 3, figsize=(12, 3.6 * len(noises)), squeeze=False)
+    colours = {method: f"C{index}" for index, method in enumerate(study.methods)}
+    for noise, (left, middle, right) in zip(noises, panels):
+        methods = [method for n, method in groups if n == noise]
+        for axes, name in ((left, "mAP"), (middle, "AP50")):
+            for place, method in enumerate(methods):
+                values = [ap(row, name) for row in groups[noise, method]]
+                axes.plot(values, [place] * len(values), "o", color=colours[method], alpha=0.5)
+                axes.plot(fmean(values), place, "|", color=colours[method], markersize=18, markeredgewidth=2)
+            axes.set(title=f"{name}, {noise:.0%} of the labels damaged", yticks=range(len(methods)))
+            axes.set_yticklabels(methods if axes is left else [])
+            axes.invert_yaxis()
+            axes.grid(alpha=0.3)
+        for method in methods:
+            curves = [row["ap"]["iou"] for row in groups[noise, method] if "ap" in row]
+            if curves:
+                thresholds = sorted(curves[0])
+                means = [fmean(curve[threshold] for curve in curves) for threshold in thresholds]
+                right.plot([float(t) for t in thresholds], means, color=colours[method], label=method)
+        right.set(title="AP by IoU", xlabel="IoU")
+        right.legend(fontsize=7)
+        right.grid(alpha=0.3)
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Without these the file would differ between versions and runs.
+    figure.savefig(path, dpi=80, metadata={"Software": None})
+    pyplot.close(figure)

@@ -1,0 +1,115 @@
+"""What a study's config makes of the configs it names."""
+
+from __future__ import annotations
+
+import collections
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from mmengine.registry import TRANSFORMS
+
+from ghm_mmdet.engine.errors import UserError
+from ghm_mmdet.study.grid import Setting, load_study
+from ghm_mmdet.study.results import append_result
+
+STUDIES = Path(__file__).resolve().parents[2] / "configs" / "studies"
+METHOD = """
+model = dict(bbox_head=dict(num_classes=3, loss_cls=dict(type="FocalLoss", loss_weight=2.0)))
+optim_wrapper = dict(optimizer=dict(type="SGD", lr=0.1))
+randomness = dict(seed=7)
+train_dataloader = dict(dataset=dict(type="RepeatDataset", times=2, dataset=dict(
+    type="CocoDataset", data_root="{root}",
+    pipeline=[dict(type="LoadImageFromFile"), dict(type="LoadAnnotations"), dict(type="PackDetInputs")])))
+"""
+
+
+def write(tmp_path: Path, study: str, root: str = "some/data/") -> Path:
+    (tmp_path / "configs" / "studies").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "configs" / "method.py").write_text(METHOD.format(root=root))
+    path = tmp_path / "configs" / "studies" / "trial.py"
+    path.write_text(study)
+    return path
+
+
+def test_grid_of_methods_seeds_noise_and_settings(tmp_path):
+    study = """
+methods = dict(a="method.py", b=dict(config="method.py", options={"model.bbox_head.loss_cls.type": "Other"}))
+seeds = [3, 4]
+noise = [0.0, 0.4]
+search = dict(lr=[0.1, 0.3], loss_weight=[1, 3])
+options = {"train_dataloader.dataset.times": 1}
+"""
+    _, runs = load_study(write(tmp_path, study), tmp_path)
+    assert len(runs) == len({run.name for run in runs}) == len({run.config_hash for run in runs}) == 2 * 2 * 2 * 4
+    # Those of one seed are together, so that a study that is stopped has whole comparisons.
+    assert [run.seed for run in runs[:16]] == [3] * 8 + [4] * 8
+    for run in runs:
+        config = run.config
+        assert config.randomness.seed == run.seed
+        assert config.optim_wrapper.optimizer.lr == run.setting.lr
+        assert config.model.bbox_head.loss_cls.loss_weight == 2.0 * run.setting.loss_weight
+        assert config.model.bbox_head.loss_cls.type == {"a": "FocalLoss", "b": "Other"}[run.method]
+        assert config.train_dataloader.dataset.times == 1
+        steps = config.train_dataloader.dataset.dataset.pipeline
+        damage = dict(type="ghm_mmdet.DamageLabels", share=run.noise, num_classes=3, seed=run.seed)
+        assert steps[2] == (damage if run.noise else dict(type="PackDetInputs"))
+        if run.noise:
+            assert TRANSFORMS.build(steps[2]).share == 0.4
+
+
+def test_hash_knows_the_content_and_not_where_the_data_lies(tmp_path):
+    def hashes(root, lr):
+        text = f'methods = dict(a="method.py")\noptions = {{"optim_wrapper.optimizer.lr": {lr}}}'
+        folder = tmp_path / f"{len(root)}-{lr}"
+        return load_study(write(folder, text, root), tmp_path)[1][0].config_hash
+
+    assert hashes("data/", 0.1) == hashes("elsewhere/data/", 0.1) != hashes("data/", 0.2)
+
+
+def finish(search: Path, results: Path, scores: dict) -> None:
+    """Rows for all runs of a search, the mAP by learning rate."""
+    for run in load_study(search, results)[1]:
+        row = {"method": run.method, "setting": vars(run.setting), "config_hash": run.config_hash}
+        append_result(results / f"{search.stem}.jsonl", {**row, "ap": {"mAP": scores[run.setting.lr]}})
+
+
+def test_tuned_by_a_search(tmp_path):
+    search = write(tmp_path, 'methods = dict(a="method.py")\nsearch = dict(lr=[0.1, 0.2, 0.3], loss_weight=[3])')
+    search = search.rename(search.with_name("finder.py"))
+    path = write(tmp_path, 'methods = dict(a="method.py")\ntuned_by = "finder"')
+    with pytest.raises(UserError, match="3 of the 3 runs of the search finder are missing"):
+        load_study(path, tmp_path)
+    finish(search, tmp_path, {0.1: 0.4, 0.2: 0.5, 0.3: 0.1})
+    _, (run,) = load_study(path, tmp_path)
+    assert run.setting == Setting(lr=0.2, loss_weight=3)
+    # A setting more, and the search is not finished any longer.
+    search.write_text(search.read_text().replace("0.3]", "0.3, 0.4]"))
+    with pytest.raises(UserError, match="1 of the 4 runs"):
+        load_study(path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("study", "said"),
+    [
+        ("seeds = [1]", "defines no methods"),
+        ('methods = dict(a="method.py")\nseed = [1]', "has no use for seed;"),
+        ('methods = dict(a="gone.py")', "cannot read the config"),
+    ],
+)
+def test_wrong_study(tmp_path, study, said):
+    with pytest.raises(UserError, match=said):
+        load_study(write(tmp_path, study), tmp_path)
+
+
+@pytest.mark.parametrize("path", sorted(STUDIES.glob("*.py")), ids=lambda path: path.stem)
+def test_studies_of_this_repository_load(path, tmp_path):
+    tuned_by = Config.fromfile(path).get("tuned_by")
+    if tuned_by:
+        finish(path.with_name(f"{tuned_by}.py"), tmp_path, collections.defaultdict(float))
+    study, runs = load_study(path, tmp_path)
+    assert study.title
+    assert len(runs) == len({run.config_hash for run in runs})
+    assert {run.method for run in runs} == set(study.methods)
+    if not study.get("search"):
+        assert study.reference in study.methods

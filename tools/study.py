@@ -1,0 +1,139 @@
+"""Run a study, or report on all: python tools/study.py configs/studies/NAME.py, or python tools/study.py --report.
+
+A study trains a grid of configs, seeds and shares of damaged labels, each run in a process of its own. Results go to
+results/NAME.jsonl, one line a run; what stands there already is not run again, so that a study that was killed goes on
+where it was. --report rewrites the tables and figures of docs/results.md from these files alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from ghm_mmdet.engine.arguments import require_file
+from ghm_mmdet.engine.errors import UserError, plain_errors
+
+REPO = Path(__file__).resolve().parents[1]
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Run a study, or report on all of them.")
+    parser.add_argument("configs", nargs="*", metavar="CONFIG", help="configs of studies, run one after the other")
+    parser.add_argument("--report", action="store_true", help="rewrite tables and figures of docs/results.md")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at the same time (default: 1)")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of a run (default: cores / jobs)")
+    parser.add_argument("--results", type=Path, default=REPO / "results", help="folder of the result files")
+    parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/studies"), help="folder of logs")
+    parser.add_argument("--docs", type=Path, default=REPO / "docs", help="folder of results.md, for --report")
+    args = parser.parse_args(arguments)
+    if bool(args.configs) == args.report:
+        parser.error("give configs of studies to run, or --report")
+    for name in ("jobs", "threads"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name} must be at least 1, got {value}")
+    return args
+
+
+@contextmanager
+def only_one(results: Path) -> Iterator[int]:
+    """Keeps a second process from running the same study; yields the lock's file descriptor.
+
+    A training inherits it, so that one which outlives a killed study holds the lock until it ends.
+    """
+    results.parent.mkdir(parents=True, exist_ok=True)
+    with open(results.with_suffix(".lock"), "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(
+                f"another tools/study.py, or a training that it left behind, is at work on {results.absolute()}\n"
+                "Wait for it to end, or end it."
+            ) from error
+        yield lock.fileno()
+
+
+def run_study(args: argparse.Namespace, path: str) -> None:
+    from rich.console import Console
+    from rich.progress import (
+        Progress,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from ghm_mmdet.engine.preflight import check_data, enter_default_scope
+    from ghm_mmdet.study.grid import load_study
+    from ghm_mmdet.study.results import append_result, read_results
+    from ghm_mmdet.study.training import train
+
+    _, runs = load_study(path, args.results)
+    results = args.results / f"{Path(path).stem}.jsonl"
+    console = Console(highlight=False, markup=False)
+    with only_one(results) as lock:
+        done = {row["config_hash"] for row in read_results(results)}
+        wanted = [run for run in runs if run.config_hash not in done]
+        console.print(f"{Path(path).stem}: {len(runs)} runs, {len(runs) - len(wanted)} done before", soft_wrap=True)
+        for run in wanted[:1]:
+            enter_default_scope(run.config)
+            check_data(run.config, ("train", "val"))
+        threads = args.threads or max(1, (os.cpu_count() or 1) // args.jobs)
+        columns = (*Progress.get_default_columns()[:3], TimeElapsedColumn(), "left", TimeRemainingColumn())
+        progress = Progress(*columns, console=console)
+        with progress, ThreadPoolExecutor(args.jobs) as pool:
+            task = progress.add_task(Path(path).stem, total=len(wanted))
+            script = REPO / "tools" / "train.py"
+            futures = {
+                pool.submit(train, run, script, args.work_dir / run.study / run.name, threads, lock): run
+                for run in wanted
+            }
+            try:
+                for future in as_completed(futures):
+                    row = future.result()
+                    append_result(results, row)
+                    progress.advance(task)
+                    progress.console.print(f"{futures[future].name}: {summary(row)}", soft_wrap=True)
+            except BaseException:
+                pool.shutdown(cancel_futures=True, wait=False)
+                raise
+    console.print(f"{Path(path).stem}: results in {results}", soft_wrap=True)
+
+
+def summary(row: dict) -> str:
+    if "error" in row:
+        return f"broke off: {row['error']}"
+    return f"mAP {row['ap']['mAP']:.3f}, AP50 {row['ap']['AP50']:.3f}, {row['seconds']:.0f} s"
+
+
+def run(args: argparse.Namespace) -> None:
+    for path in args.configs:
+        require_file(path, "config")
+
+    from ghm_mmdet.engine.environment import check_stack
+
+    check_stack()
+    if args.report:
+        from ghm_mmdet.study.report import write_report
+
+        for path in write_report(REPO / "configs" / "studies", args.results, args.docs):
+            print(f"written: {path}")
+        return
+    for path in args.configs:
+        run_study(args, path)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    args = parse_arguments(arguments)
+    with plain_errors():
+        run(args)
+
+
+if __name__ == "__main__":
+    main()
