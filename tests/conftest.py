@@ -25,3 +25,15 @@ def tiny_coco_root() -> Path:
 @pytest.fixture(scope="session")
 def bccd_root() -> Path:
     return _data_root("VOC_ROOT", "bccd", "Annotations")
+
+
+@pytest.fixture(scope="session")
+def few_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of digits with the sizes of tools/make_digits.py and few scenes, for DIGITS_ROOT."""
+    from ghm_mmdet.datasets.digits import SceneOptions
+    from ghm_mmdet.datasets.digits_folder import DigitsFolder
+
+    root = tmp_path_factory.mktemp("digits") / "digits"
+    folder = DigitsFolder(root, "coco", {"train": 32, "val": 4, "test": 8}, SceneOptions())
+    folder.make(1, lambda split: None)
+    return root

@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy
 from mmdet import registry as mmdet_registry
+from mmdet.models.detectors import RPN
+from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import Registry, init_default_scope
@@ -20,6 +23,9 @@ from ghm_mmdet.engine.errors import TYPE_HINT, RefusedCheckpointError, UserError
 
 # Reading a larger file twice would cost more than the mistake; its end alone is looked at.
 LARGEST_PARSED_ANNOTATION = 256 * 2**20
+SCOPE_HINT = (
+    "Anchor heads of ghm_mmdet have density_scope, e.g. type='ghm_mmdet.RetinaHead'; heads without anchors do without."
+)
 
 
 def check_data(cfg: Config, phases: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
@@ -214,6 +220,23 @@ def check_types(cfg: Config, phases: tuple[str, ...]) -> None:
                 raise UserError(f"unknown type {name!r} at {place}.type of the config {cfg.filename}\n{TYPE_HINT}")
 
 
+def check_metrics(cfg: Config, phases: tuple[str, ...]) -> None:
+    """Raises UserError for a metric that fails on the installed numpy, which would show after an epoch only."""
+    if numpy.lib.NumpyVersion(numpy.__version__) < "1.24.0":
+        return
+    for phase in phases:
+        evaluators = cfg.get(f"{phase}_evaluator") or []
+        is_list = isinstance(evaluators, (list, tuple))
+        for index, evaluator in enumerate(evaluators if is_list else [evaluators]):
+            metrics = evaluator.get("metric") or []
+            if "proposal_fast" in ([metrics] if isinstance(metrics, str) else metrics):
+                place = f"{phase}_evaluator.{index}" if is_list else f"{phase}_evaluator"
+                raise UserError(
+                    f"{place}.metric: mmdet's proposal_fast fails with numpy {numpy.__version__}.\n"
+                    f"Take COCO's own recall: --cfg-options {place}.metric=proposal"
+                )
+
+
 def enter_default_scope(cfg: Config) -> None:
     """Makes the names in the config mean what they will mean in the Runner."""
     init_default_scope(cfg.get("default_scope", "mmengine"))
@@ -227,22 +250,57 @@ def build_part(registry: Registry, part: dict, place: str) -> Any:
         raise
     except (KeyError, TypeError, ValueError, AssertionError) as error:
         reason = explain(error) or f"{type(error).__name__}: {error}"
+        if "unexpected keyword argument 'density_scope'" in reason:
+            reason += f"\n{SCOPE_HINT}"
         raise UserError(f"{place}: {reason}") from error
 
 
 def check_classes(model: Any, classes: dict[str, tuple[str, ...]]) -> None:
     """Raises UserError when a head predicts another number of classes than a data set has."""
+    # A region proposal head knows objects only; a detector that is nothing but an RPN calls it bbox_head.
+    alone = {id(module.bbox_head) for module in model.modules() if isinstance(module, RPN)}
     for place, names in classes.items():
         for module_name, module in model.named_modules():
             count = getattr(module, "num_classes", None)
-            # A region proposal head knows objects only; other parts than heads may carry an unrelated number.
+            # Other parts than heads may carry an unrelated number.
             is_head = "head" in module_name.rsplit(".", 1)[-1] and not module_name.endswith("rpn_head")
-            if is_head and isinstance(count, int) and count != len(names):
+            if is_head and id(module) not in alone and isinstance(count, int) and count != len(names):
                 raise UserError(
                     f"model.{module_name}.num_classes is {count}, but {place} has {len(names)} classes "
                     f"({_few(names)}).\nMake them agree: --cfg-options model.{module_name}.num_classes={len(names)}, "
                     f"or set {place}.metainfo.classes."
                 )
+
+
+def check_logits(model: Any) -> None:
+    """Raises UserError when a head has another number of logits than its classification loss is meant for.
+
+    A sigmoid loss wants one for each class, a softmax loss one more for the background. mmdet's dense heads read
+    `use_sigmoid` from the config of the loss, with another default than most losses have, so that a head may have one
+    logit too many, which trains without an error; its RoI heads have the background's whatever the loss is.
+    """
+    for name, head in model.named_modules():
+        loss = getattr(head, "loss_cls", None)
+        use_sigmoid, classes = getattr(loss, "use_sigmoid", None), getattr(head, "num_classes", None)
+        logits = getattr(head, "cls_out_channels", getattr(getattr(head, "fc_cls", None), "out_features", None))
+        if not isinstance(use_sigmoid, bool) or not isinstance(classes, int) or not isinstance(logits, int):
+            continue
+        if logits != classes + (not use_sigmoid):
+            # What a RoI head cannot change, the loss must.
+            wanted = not isinstance(head, BBoxHead)
+            raise UserError(
+                f"model.{name} ({type(head).__name__}) has {logits} logits for {classes} "
+                f"{'class' if classes == 1 else 'classes'}, which does not fit its loss_cls, "
+                f"{type(loss).__name__} with use_sigmoid={use_sigmoid}.\n"
+                f"Say which it is in the config, for this head --cfg-options {_head_entry(model, name)}.loss_cls."
+                f"use_sigmoid={wanted}"
+            )
+
+
+def _head_entry(model: Any, name: str) -> str:
+    """Where the config describes a head."""
+    is_rpn = isinstance(model, RPN) and name == "bbox_head"
+    return "model.rpn_head" if is_rpn else f"model.{name}"
 
 
 def check_pretrained(model_cfg: Any, place: str = "model") -> None:

@@ -18,6 +18,8 @@ from ghm_mmdet.engine.preflight import (
     build_part,
     check_classes,
     check_data,
+    check_logits,
+    check_metrics,
     check_types,
     check_work_dir,
     enter_default_scope,
@@ -50,11 +52,13 @@ def preflight(cfg: Config) -> None:
     """Checks data, model and checkpoint, then creates the work_dir."""
     enter_default_scope(cfg)
     check_types(cfg, ("test",))
+    check_metrics(cfg, ("test",))
     classes = check_data(cfg, ("test",))
     model = build_part(MODELS, copy.deepcopy(cfg.model), "model")
     # Test-time augmentation wraps the model that the checkpoint is for.
     detector = model.module if "tta_cfg" in cfg.model else model
     check_classes(detector, classes)
+    check_logits(detector)
     check_fits(detector, read_checkpoint(cfg.load_from), cfg.load_from)
     check_work_dir(cfg.work_dir)
 

@@ -24,6 +24,8 @@ from ghm_mmdet.engine.preflight import (
     build_part,
     check_classes,
     check_data,
+    check_logits,
+    check_metrics,
     check_pretrained,
     check_types,
     check_work_dir,
@@ -51,9 +53,11 @@ def preflight(cfg: Config, *, partial: bool) -> None:
     """Checks data, model and checkpoint, then creates the work_dir; settles what `--resume` continues from."""
     enter_default_scope(cfg)
     check_types(cfg, ("train", "val"))
+    check_metrics(cfg, ("train", "val"))
     classes = check_data(cfg, ("train", "val"))
     model = build_part(MODELS, copy.deepcopy(cfg.model), "model")
     check_classes(model, classes)
+    check_logits(model)
     if cfg.get("resume"):
         found = _read_resumable(cfg.load_from) if cfg.load_from else newest_whole_checkpoint(cfg)
         cfg.resume = found is not None

@@ -1,8 +1,16 @@
 """Registered heads: mmdet's own, with the density over the whole batch, hard example mining and cleanliness labels."""
 
 from ghm_mmdet.heads.clean_rpn_head import CleanRPNHead
-from ghm_mmdet.heads.density_scope import DensityScopeMixin, RetinaHead, RPNHead
+from ghm_mmdet.heads.density_scope import ATSSHead, DensityScopeMixin, RetinaHead, RPNHead
 from ghm_mmdet.heads.ohem_retina_head import OHEMRetinaHead
 from ghm_mmdet.heads.top_n_iou_assigner import TopNIoUAssigner
 
-__all__ = ["CleanRPNHead", "DensityScopeMixin", "OHEMRetinaHead", "RPNHead", "RetinaHead", "TopNIoUAssigner"]
+__all__ = [
+    "ATSSHead",
+    "CleanRPNHead",
+    "DensityScopeMixin",
+    "OHEMRetinaHead",
+    "RPNHead",
+    "RetinaHead",
+    "TopNIoUAssigner",
+]

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable
 
 from mmdet.models.dense_heads import AnchorHead
+from mmdet.models.dense_heads import ATSSHead as MMDetATSSHead
 from mmdet.models.dense_heads import RetinaHead as MMDetRetinaHead
 from mmdet.models.dense_heads import RPNHead as MMDetRPNHead
 from torch import Tensor
@@ -27,7 +28,7 @@ class DensityScopeMixin:
     For a head of your own, put the mixin first::
 
         @MODELS.register_module()
-        class MyATSSHead(DensityScopeMixin, ATSSHead):
+        class MyGARetinaHead(DensityScopeMixin, GARetinaHead):
             pass
 
     It fits anchor heads that compute their losses in ``loss_by_feat_single``, once per level, from feature maps and
@@ -62,6 +63,7 @@ class DensityScopeMixin:
             )
         self.density_scope = density_scope
         self._levels: list[tuple] = []
+        self._num_levels = 0
 
     def loss_of_anchors(self, *args, **kwargs) -> Iterable[Tensor]:
         """The losses over the anchors of one level, or of all of them merged; the arguments are mmdet's."""
@@ -75,7 +77,7 @@ class DensityScopeMixin:
         if self.density_scope == "level":
             return self.loss_of_anchors(*args, **kwargs)
         self._levels.append(args)
-        if len(self._levels) < self.prior_generator.num_levels:
+        if len(self._levels) < self._num_levels:
             # How many losses there are is not known before the last level; mmdet zips the levels' losses together,
             # which ends with the shortest.
             return itertools.repeat(self._zero(args))
@@ -89,15 +91,15 @@ class DensityScopeMixin:
     def _zero(values: Iterable) -> Tensor | float:
         return next((value.new_zeros(()) for value in values if isinstance(value, Tensor)), 0.0)
 
-    def loss_by_feat(self, *args, **kwargs) -> dict:
+    def loss_by_feat(self, cls_scores: list[Tensor], *args, **kwargs) -> dict:
         """The losses, with the names they have in mmdet."""
-        self._levels = []
+        self._levels, self._num_levels = [], len(cls_scores)
         try:
-            losses = super().loss_by_feat(*args, **kwargs)
-            if self.density_scope == "batch" and len(self._levels) != self.prior_generator.num_levels:
+            losses = super().loss_by_feat(cls_scores, *args, **kwargs)
+            if self.density_scope == "batch" and len(self._levels) != self._num_levels:
                 raise TypeError(
                     f"density_scope='batch' does not fit {type(self).__name__}: it called loss_by_feat_single "
-                    f"{len(self._levels)} times for {self.prior_generator.num_levels} levels"
+                    f"{len(self._levels)} times for {self._num_levels} levels"
                 )
         finally:
             self._levels = []
@@ -112,3 +114,8 @@ class RetinaHead(DensityScopeMixin, MMDetRetinaHead):
 @MODELS.register_module()
 class RPNHead(DensityScopeMixin, MMDetRPNHead):
     """mmdet's RPNHead with the option ``density_scope``, see :class:`DensityScopeMixin`."""
+
+
+@MODELS.register_module()
+class ATSSHead(DensityScopeMixin, MMDetATSSHead):
+    """mmdet's ATSSHead with the option ``density_scope``, see :class:`DensityScopeMixin`."""

@@ -19,8 +19,8 @@ class OptimalBiasInitHook(Hook):
     head's own anchors, assigner and sampler and without running the network, and sets the bias of its last
     classification layer to :math:`\log(N_p / (N_s C - N_p))`, see :func:`ghm_mmdet.functional.optimal_bias`. Dense
     heads are a detector's ``bbox_head`` and ``rpn_head``, those it has, when they assign by anchors or points alone
-    (RetinaNet, RPN, ATSS, FCOS, ...). It logs what it measured. A resumed run, and one that starts from the weights of
-    ``load_from``, is left alone.
+    (RetinaNet, RPN, ATSS, FCOS, ...). It logs what it measured. A resumed run is left alone, and so are weights that
+    come from ``load_from`` or, for the detector or a head, from ``init_cfg=dict(type="Pretrained", ...)``.
 
     The order of the training data, and all random numbers, are those of a run without the hook. All ranks measure
     together and set the same bias.
@@ -42,12 +42,13 @@ class OptimalBiasInitHook(Hook):
         self.module = module
 
     def before_train(self, runner: Runner) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         # The runner has no public word for it: resume=True starts from scratch where there is nothing to resume.
-        if runner._has_loaded:
+        heads = [] if runner._has_loaded or _is_pretrained(model) else find_dense_heads(model, self.module)
+        heads = [dense for dense in heads if not _is_pretrained(dense.head)]
+        if not heads:
             runner.logger.info("OptimalBiasInitHook: the weights were resumed or loaded, no bias is set.")
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        heads = find_dense_heads(model, self.module)
         loader = runner.train_dataloader
         runner.logger.info(f"OptimalBiasInitHook: measuring the prior of {', '.join(map(str, heads))} ...")
         priors = measure_priors(
@@ -58,3 +59,10 @@ class OptimalBiasInitHook(Hook):
             for conv in dense.convs:
                 nn.init.constant_(conv.bias, prior.bias)
             runner.logger.info(f"OptimalBiasInitHook: {dense.name}.{dense.layer}: {prior} (was {before:.4f})")
+
+
+def _is_pretrained(module: nn.Module) -> bool:
+    """Whether its own ``init_cfg`` loads it from a file."""
+    init_cfg = getattr(module, "init_cfg", None)
+    parts = init_cfg if isinstance(init_cfg, (list, tuple)) else (init_cfg,)
+    return any(isinstance(part, dict) and part.get("type") == "Pretrained" for part in parts)

@@ -259,16 +259,19 @@ RANK = """
 import sys
 from pathlib import Path
 import torch.distributed
-from mmdet.registry import DATASETS, MODELS
+from mmengine.runner import Runner
 from small_detectors import retinanet
 from ghm_mmdet.engine.prior import find_dense_heads, measure_priors
+from ghm_mmdet.hooks import OptimalBiasInitHook
 torch.distributed.init_process_group("gloo")
 rank = torch.distributed.get_rank()
 folder = Path(sys.argv[2]) / str(rank)
 folder.mkdir()
-cfg = retinanet(folder, Path(sys.argv[1]))
-model, dataset = MODELS.build(cfg.model), DATASETS.build(cfg.train_dataloader.dataset)
+runner = Runner.from_cfg(retinanet(folder, Path(sys.argv[1])))
+model, dataset = runner.model, runner.train_dataloader.dataset
 (folder / "prior").write_text(str(measure_priors(model, find_dense_heads(model), dataset, max_images=5)[0]))
+OptimalBiasInitHook(max_images=5).before_train(runner)
+(folder / "bias").write_text(" ".join(map(str, model.bbox_head.retina_cls.bias.tolist())))
 torch.distributed.destroy_process_group()
 """
 
@@ -283,8 +286,11 @@ def test_ranks_share_the_images_and_agree(tmp_path, data):
         [*launch, data, tmp_path], capture_output=True, text=True, timeout=300, env=environment(PYTHONPATH=path)
     )
     assert done.returncode == 0, done.stderr
-    alone = str(measure(retinanet(tmp_path, data), max_images=5)[0])
-    assert [(tmp_path / rank / "prior").read_text() for rank in ("0", "1")] == [alone] * 2
+    (alone,) = measure(retinanet(tmp_path, data), max_images=5)
+    for rank in ("0", "1"):
+        assert (tmp_path / rank / "prior").read_text() == str(alone)
+        bias = [float(value) for value in (tmp_path / rank / "bias").read_text().split()]
+        assert bias == pytest.approx([alone.bias] * 27)
 
 
 @pytest.mark.parametrize(("detector", "name"), [(retinanet, "bbox_head"), (faster_rcnn, "rpn_head")])

@@ -1,8 +1,9 @@
 import oracles
 import pytest
 import torch
-from mmdet.models.dense_heads import ATSSHead, FCOSHead, GFLHead, PAAHead
+from mmdet.models.dense_heads import ATSSHead, FCOSHead, GARetinaHead, GFLHead, PAAHead
 from mmdet.registry import MODELS
+from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
 from ghm_mmdet.heads import DensityScopeMixin
@@ -14,10 +15,6 @@ SMOOTH_L1 = dict(type="mmdet.SmoothL1Loss", beta=0.11)
 GHMC = dict(type="ghm_mmdet.GHMC", bins=10, momentum=0.75, use_sigmoid=True)
 GHMR = dict(type="ghm_mmdet.GHMR", bins=10, momentum=0.7)
 HEADS = [("RetinaHead", False, "loss_cls", "loss_bbox"), ("RPNHead", True, "loss_rpn_cls", "loss_rpn_bbox")]
-
-
-class MixedATSSHead(DensityScopeMixin, ATSSHead):
-    pass
 
 
 def atss(**kwargs):
@@ -133,17 +130,61 @@ def test_a_failed_step_leaves_nothing_for_the_next(head_of, batch_of):
     assert batch.losses(head) == expected
 
 
-def test_any_anchor_head_takes_the_mixin():
+def test_atss_head():
     """ATSS with three losses and another order of arguments, and a normaliser that is summed over the levels."""
     torch.manual_seed(0)
     plain = ATSSHead(**atss(loss_cls=CE, loss_bbox=dict(type="mmdet.GIoULoss")))
-    merged = MixedATSSHead(density_scope="batch", **atss(loss_cls=CE, loss_bbox=dict(type="mmdet.GIoULoss")))
+    options = atss(loss_cls=CE, loss_bbox=dict(type="mmdet.GIoULoss"))
+    merged = MODELS.build(ConfigDict(type="ghm_mmdet.ATSSHead", density_scope="batch", **options))
     merged.load_state_dict(plain.state_dict())
     features = [torch.randn(1, 16, size, size) for size in (8, 4, 2)]
     truth = [InstanceData(bboxes=torch.tensor([[5.0, 9.0, 40.0, 50.0], [20, 3, 60, 30]]), labels=torch.tensor([0, 2]))]
     metas = [dict(img_shape=(64, 64), pad_shape=(64, 64))]
     losses, expected = (head.loss_by_feat(*head(features), truth, metas) for head in (merged, plain))
     assert set(losses) == set(expected) == {"loss_cls", "loss_bbox", "loss_centerness"}
+    for key in expected:
+        torch.testing.assert_close(sum(losses[key]), sum(expected[key]))
+
+
+def test_any_anchor_head_takes_the_mixin():
+    """Guided anchoring, which has losses besides, on anchors that it predicts."""
+
+    class MixedGARetinaHead(DensityScopeMixin, GARetinaHead):
+        pass
+
+    assigner = dict(type="mmdet.MaxIoUAssigner", pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0)
+    approx = dict(assigner, type="mmdet.ApproxMaxIoUAssigner")
+    sampler = dict(type="mmdet.PseudoSampler")
+    options = dict(
+        num_classes=3,
+        in_channels=16,
+        feat_channels=16,
+        stacked_convs=1,
+        approx_anchor_generator=dict(
+            type="mmdet.AnchorGenerator", octave_base_scale=2, scales_per_octave=2, ratios=[1.0], strides=[8, 16, 32]
+        ),
+        square_anchor_generator=dict(type="mmdet.AnchorGenerator", ratios=[1.0], scales=[2.0], strides=[8, 16, 32]),
+        loss_cls=CE,
+        loss_bbox=SMOOTH_L1,
+        train_cfg=ConfigDict(
+            ga_assigner=approx,
+            ga_sampler=sampler,
+            assigner=assigner,
+            sampler=sampler,
+            allowed_border=-1,
+            pos_weight=-1,
+            center_ratio=0.2,
+            ignore_ratio=0.5,
+        ),
+    )
+    torch.manual_seed(0)
+    plain, merged = GARetinaHead(**options), MixedGARetinaHead(density_scope="batch", **options)
+    merged.load_state_dict(plain.state_dict())
+    features = [torch.randn(1, 16, size, size) for size in (8, 4, 2)]
+    truth = [InstanceData(bboxes=torch.tensor([[5.0, 9.0, 40.0, 50.0], [20, 3, 60, 30]]), labels=torch.tensor([0, 2]))]
+    metas = [dict(img_shape=(64, 64), pad_shape=(64, 64))]
+    losses, expected = (head.loss_by_feat(*head(features), truth, metas) for head in (merged, plain))
+    assert set(losses) == set(expected) > {"loss_cls", "loss_bbox"}
     for key in expected:
         torch.testing.assert_close(sum(losses[key]), sum(expected[key]))
 
@@ -175,10 +216,17 @@ def test_softmax_ghm_in_a_sigmoid_head_is_refused(head_of, batch_of):
         batch_of(head).losses(head)
 
 
-def test_softmax_ghm_gets_its_background_logit(head_of, batch_of):
-    head = head_of("ghm_mmdet.RetinaHead", dict(type="ghm_mmdet.GHMC", use_sigmoid=False), L1, density_scope="batch")
-    batch = batch_of(head)
-    assert head.cls_out_channels == 4 and torch.isfinite(batch.losses(head)["loss_cls"])
+@pytest.mark.parametrize(("name", "rpn", "loss_cls", "_"), HEADS)
+def test_softmax_ghm_gets_its_background_logit(head_of, batch_of, name, rpn, loss_cls, _):
+    softmax = dict(type="ghm_mmdet.GHMC", use_sigmoid=False, bins=10)
+    head = head_of(f"ghm_mmdet.{name}", softmax, L1, rpn=rpn, density_scope="batch")
+    batch = batch_of(head, labels=1 if rpn else 3)
+    assert head.cls_out_channels == (2 if rpn else 4)
+    labels, weights, _, _ = batch.targets(head)
+    rows = [oracles.one_hot([label], head.cls_out_channels) for label in labels.tolist()]
+    logits = batch.rows(batch.cls_scores, head.cls_out_channels).tolist()
+    expected = oracles.softmax_ghm_c(logits, rows, (weights > 0).tolist(), 10)
+    assert batch.losses(head)[loss_cls].item() == pytest.approx(expected.loss, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -206,6 +254,6 @@ def test_anchor_head_with_another_kind_of_loss_is_refused(base, reason):
 
 
 def test_registered_heads_are_mmdets_and_leave_them_alone():
-    for name in ("RetinaHead", "RPNHead"):
+    for name in ("RetinaHead", "RPNHead", "ATSSHead"):
         ours, theirs = MODELS.get(f"ghm_mmdet.{name}"), MODELS.get(name)
         assert issubclass(ours, theirs) and ours is not theirs

@@ -8,10 +8,12 @@ import pytest
 import torch
 from mmdet.registry import HOOKS as MMDET_HOOKS
 from mmdet.registry import MODELS
+from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from small_detectors import faster_rcnn, retinanet
-from tools.running import write_shapes
+from tools.running import REPO, write_shapes
 
 from ghm_mmdet.engine.checkpoint import allow_mmengine_checkpoints
 from ghm_mmdet.engine.errors import UserError
@@ -20,6 +22,8 @@ from ghm_mmdet.functional import optimal_bias
 
 HOOK = dict(type="ghm_mmdet.OptimalBiasInitHook")
 ALL_ANCHORS = {"model.train_cfg.rpn.sampler": dict(type="PseudoSampler", _delete_=True)}
+NO_WORKERS = {"train_dataloader.num_workers": 0, "train_dataloader.persistent_workers": False}
+HEAD_OF_FILE = dict(type="Pretrained", prefix="bbox_head.")
 COUNT = 0
 
 
@@ -50,7 +54,9 @@ def runner_of(cfg, *hooks, **options):
     global COUNT
     COUNT += 1
     watch = Watch()
-    cfg.merge_from_dict({"train_cfg.max_epochs": 1, "experiment_name": f"hook_{COUNT}", **options})
+    cfg.merge_from_dict({"experiment_name": f"hook_{COUNT}", **options})
+    if "max_epochs" in cfg.train_cfg:
+        cfg.train_cfg.max_epochs = options.get("train_cfg.max_epochs", 1)
     cfg.custom_hooks = list(hooks)
     runner = Runner.from_cfg(cfg)
     runner.register_hook(watch, priority="LOWEST")
@@ -86,6 +92,46 @@ def test_training_starts_with_the_optimal_bias(tmp_path, data, detector, options
     assert len(watch.batches) == 4
 
 
+class FirstLosses(Hook):
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.losses = {name: value.item() for name, value in outputs.items() if "loss" in name}
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "head", "layer", "loss_cls"),
+    [
+        ("retinanet_ce_digits.py", {}, "bbox_head", "retina_cls", "loss_cls"),
+        ("rpn_digits.py", ALL_ANCHORS, "rpn_head", "rpn_cls", "loss_rpn_cls"),
+    ],
+    ids=["RetinaNet", "RPN"],
+)
+def test_on_digits_the_first_loss_is_below_that_of_other_biases(
+    tmp_path, few_digits, monkeypatch, config, options, head, layer, loss_cls
+):
+    """The first iteration of trainings with plain cross-entropy over all anchors, alike but for the bias."""
+    monkeypatch.setenv("DIGITS_ROOT", str(few_digits))
+    first = {}
+    for bias_prob in ("optimal", 0.5, 0.01):
+        cfg = Config.fromfile(REPO / "configs" / "digits" / config)
+        init_default_scope("mmdet")
+        override = dict(type="Normal", name=layer, std=0.01, bias_prob=0.01 if bias_prob == "optimal" else bias_prob)
+        cfg.model[head].init_cfg = dict(type="Normal", layer="Conv2d", std=0.01, override=override)
+        loop = dict(type="IterBasedTrainLoop", max_iters=1, val_interval=10, _delete_=True)
+        cfg.merge_from_dict({"work_dir": str(tmp_path), "train_cfg": loop, "param_scheduler": None})
+        cfg.merge_from_dict({**NO_WORKERS, **options})
+        runner, watch = runner_of(cfg, *([HOOK] if bias_prob == "optimal" else []))
+        losses = FirstLosses()
+        runner.register_hook(losses, priority="LOWEST")
+        runner.train()
+        if bias_prob == 0.5:
+            assert watch.bias.abs().max() < 1e-6
+        first[bias_prob] = losses.losses[loss_cls], watch.batches
+    # The same images, so that the losses can be compared.
+    assert first["optimal"][1] == first[0.5][1] == first[0.01][1]
+    assert len(first["optimal"][1][0]) == 8
+    assert 0 < first["optimal"][0] < first[0.01][0] < first[0.5][0]
+
+
 def test_max_images_and_module(tmp_path, data):
     hook = dict(HOOK, max_images=3, module="bbox_head.retina_cls")
     runner, watch = runner_of(retinanet(tmp_path, data), hook)
@@ -118,6 +164,8 @@ def test_loaded_and_resumed_models_are_left_alone(tmp_path, data):
     for name, options in (
         ("loaded", {"load_from": str(checkpoint)}),
         ("resumed", {"load_from": str(checkpoint), "resume": True, "train_cfg.max_epochs": 2}),
+        ("pretrained", {"model.init_cfg": dict(type="Pretrained", checkpoint=str(checkpoint))}),
+        ("head", {"model.bbox_head.init_cfg": dict(HEAD_OF_FILE, checkpoint=str(checkpoint))}),
     ):
         (tmp_path / name).mkdir()
         runner, watch = runner_of(retinanet(tmp_path / name, data), HOOK, **options)

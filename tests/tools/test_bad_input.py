@@ -87,6 +87,16 @@ def test_config_that_does_not_fit(fails, shapes, options: list[str], expected: l
     fails("train", [shapes.config, "--cfg-options", *options], *expected)
 
 
+def test_a_loss_that_hides_its_sigmoid(fails, shapes, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """mmdet's heads look for use_sigmoid in the config, and give a loss that leaves it out one logit too many."""
+    config = tmp_path_factory.mktemp("config") / "silent.py"
+    loss = 'dict(_delete_=True, type="ghm_mmdet.GHMC")'
+    config.write_text(f'_base_ = "{shapes.config}"\nmodel = dict(bbox_head=dict(loss_cls={loss}))\n')
+    expected = "RetinaHead) has 4 logits for 3 classes", "--cfg-options model.bbox_head.loss_cls.use_sigmoid=True"
+    fails("train", [config], *expected)
+    fails("test", [config, shapes.checkpoint], *expected)
+
+
 def test_data_root_of_the_environment(fails, shapes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHAPES_ROOT", str(tmp_path / "elsewhere/"))
     fails("test", [shapes.config, shapes.checkpoint], "data root not found", str(tmp_path / "elsewhere"), "SHAPES_ROOT")

@@ -52,7 +52,7 @@ def estimate(args: argparse.Namespace) -> None:
     from rich.progress import track
 
     from ghm_mmdet.engine.config import load_config, require_parts
-    from ghm_mmdet.engine.preflight import build_part, check_classes, check_data, enter_default_scope
+    from ghm_mmdet.engine.preflight import build_part, check_classes, check_data, check_logits, enter_default_scope
     from ghm_mmdet.engine.prior import find_dense_heads, init_cfg_with_prior, measure_priors
 
     cfg = load_config(args.config, args.cfg_options, work_dir=None, launcher="none")
@@ -61,6 +61,7 @@ def estimate(args: argparse.Namespace) -> None:
     classes = check_data(cfg, ("train",))
     model = build_part(MODELS, cfg.model, "model")
     check_classes(model, classes)
+    check_logits(model)
     heads = find_dense_heads(model, args.module)
     dataset = build_part(DATASETS, cfg.train_dataloader.dataset, "train_dataloader.dataset")
     priors = measure_priors(
