@@ -49,14 +49,38 @@ def newest_whole_checkpoint(cfg: Config) -> tuple[str, dict] | None:
     """Finds the checkpoint that an automatic resume continues from, and says in one line which and why.
 
     A kill can leave the last file cut off and mmengine's note `last_checkpoint` empty, stale or pointing at that file.
-    So the files themselves are tried, newest first. A work_dir may also hold files of an earlier, longer run: of
-    those the note decides, unless a file is both newer and further than the one it names.
+    So the files themselves are tried, newest first.
 
     Returns:
         Path and content, or None when there is nothing to resume.
 
     Raises:
         RefusedCheckpointError: a candidate asks for more than data.
+    """
+    folder, files = checkpoint_files(cfg)
+    skipped = []
+    for file in files:
+        try:
+            checkpoint = read_checkpoint(str(file))
+            check_resumable(checkpoint, str(file))
+        except RefusedCheckpointError:
+            raise
+        except UserError:
+            skipped.append(file.name)
+            continue
+        why = f"newest whole checkpoint; not whole: {', '.join(skipped)}" if skipped else "newest checkpoint"
+        notice(f"resume: from {file} ({why}).")
+        return str(file), checkpoint
+    unusable = f" ({', '.join(skipped)}: not whole)" if skipped else ""
+    notice(f"resume: no checkpoint to resume from in {folder.absolute()}{unusable}, starting from scratch.")
+    return None
+
+
+def checkpoint_files(cfg: Config) -> tuple[Path, list[Path]]:
+    """The folder of a run's checkpoints, and those of its own that are in it, whole or not, the newest first.
+
+    A work_dir may also hold files of an earlier, longer run: of those mmengine's note `last_checkpoint` decides, unless
+    a file is both newer and further than the one it names.
     """
     work_dir = Path(cfg.work_dir)
     hook = cfg.get("default_hooks", {}).get("checkpoint") or {}
@@ -75,19 +99,4 @@ def newest_whole_checkpoint(cfg: Config) -> tuple[str, dict] | None:
     if last is not None:
         ahead = [file for file in files[: files.index(last)] if step(file) > step(last)]
         files = [*ahead, last, *(file for file in files if file not in (*ahead, last))]
-    skipped = []
-    for file in files:
-        try:
-            checkpoint = read_checkpoint(str(file))
-            check_resumable(checkpoint, str(file))
-        except RefusedCheckpointError:
-            raise
-        except UserError:
-            skipped.append(file.name)
-            continue
-        why = f"newest whole checkpoint; not whole: {', '.join(skipped)}" if skipped else "newest checkpoint"
-        notice(f"resume: from {file} ({why}).")
-        return str(file), checkpoint
-    unusable = f" ({', '.join(skipped)}: not whole)" if skipped else ""
-    notice(f"resume: no checkpoint to resume from in {folder.absolute()}{unusable}, starting from scratch.")
-    return None
+    return folder, files
