@@ -97,6 +97,8 @@ def read_records(work_dir: str | Path) -> tuple[list[Record], int]:
 def _record(content: dict) -> Record:
     losses = {name: LossRecord(**loss) for name, loss in content["losses"].items()}
     for loss in losses.values():
+        if loss.kind not in ("classification", "regression"):
+            raise ValueError
         lists = (loss.count, loss.weight, loss.share)
         if not loss.count or len({len(values) for values in lists}) != 1:
             raise ValueError

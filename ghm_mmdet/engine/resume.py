@@ -87,16 +87,13 @@ def checkpoint_files(cfg: Config) -> tuple[Path, list[Path]]:
     folder = Path(hook["out_dir"]) / work_dir.name if hook.get("out_dir") else work_dir
     template = hook.get("filename_tmpl") or r"(?:epoch|iter)_{}.pth"
     pattern = re.compile(template.replace(".pth", r"\.pth").replace("{}", r"(\d+)"))
-
-    def step(file: Path) -> int:
-        return int(pattern.fullmatch(file.name)[1])
-
-    files = [file for file in folder.glob("*.pth") if pattern.fullmatch(file.name)] if folder.is_dir() else []
-    files.sort(key=lambda file: (file.stat().st_mtime_ns, step(file)), reverse=True)
+    matches = {file: pattern.fullmatch(file.name) for file in folder.glob("*.pth")} if folder.is_dir() else {}
+    steps = {file: int(match[1]) for file, match in matches.items() if match}
+    files = sorted(steps, key=lambda file: (file.stat().st_mtime_ns, steps[file]), reverse=True)
     note = work_dir / "last_checkpoint"
     noted = Path(note.read_text().strip()).name if note.is_file() else ""
     last = next((file for file in files if file.name == noted), None)
     if last is not None:
-        ahead = [file for file in files[: files.index(last)] if step(file) > step(last)]
+        ahead = [file for file in files[: files.index(last)] if steps[file] > steps[last]]
         files = [*ahead, last, *(file for file in files if file not in (*ahead, last))]
     return folder, files

@@ -11,7 +11,10 @@ from collections.abc import Iterable, Sequence
 import matplotlib
 from markupsafe import Markup, escape
 from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 
 matplotlib.use("Agg")
 
@@ -31,7 +34,7 @@ def svg_dashes(run: int) -> str:
 
 def chart(
     title: str,
-    lines: Iterable[tuple[int, Sequence[float], Sequence[float]]],
+    lines: Iterable[tuple[int, ArrayLike, ArrayLike]],
     *,
     xlabel: str,
     ylabel: str,
@@ -70,7 +73,7 @@ def chart(
     return _svg(figure, axes, title)
 
 
-def _svg(figure: pyplot.Figure, axes: pyplot.Axes, title: str) -> Markup:
+def _svg(figure: Figure, axes: Axes, title: str) -> Markup:
     axes.grid(alpha=0.2, color=_INK)
     axes.tick_params(which="both", colors=_INK, labelsize=8)
     for spine in axes.spines.values():
@@ -85,16 +88,15 @@ def _svg(figure: pyplot.Figure, axes: pyplot.Axes, title: str) -> Markup:
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": str(next(_NUMBERS))}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     pyplot.close(figure)
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    used = set(re.findall(r"#(\w+)", text))
-    text = re.sub(r' id="([^"]*)"', lambda match: match[0] if match[1] in used else "", text)
-    text = re.sub(r"#0002(\d\d)", lambda match: f"var(--run-{int(match[1])})", text)
-    text = text.replace(_INK, "currentColor").replace("'DejaVu Sans', ", "")
-    view = re.search(r'viewBox="[^"]*"', text)[0]
-    label = escape(title)
-    return Markup(re.sub(r"<svg[^>]*>", f'<svg class="chart" role="img" aria-label="{label}" {view}>', text, count=1))
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    used = set(re.findall(r"#(\w+)", svg))
+    svg = re.sub(r' id="([^"]*)"', lambda match: match[0] if match[1] in used else "", svg)
+    svg = re.sub(r"#0002(\d\d)", lambda match: f"var(--run-{int(match[1])})", svg)
+    svg = svg.replace(_INK, "currentColor").replace("'DejaVu Sans', ", "")
+    start = f'<svg class="chart" role="img" aria-label="{escape(title)}" '
+    return Markup(re.sub(r'<svg[^>]* (viewBox="[^"]*")[^>]*>', lambda match: f"{start}{match[1]}>", svg, count=1))
 
 
 def finite(points: Sequence[tuple[int, float]]) -> tuple[list[int], list[float]]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from mmengine.logging import MMLogger
 
 from ghm_mmdet.engine.checkpoint import allow_mmengine_checkpoints, force_weights_only
-from ghm_mmdet.engine.errors import UserError
-from ghm_mmdet.engine.gradient_norm_log import FILE_NAME, read_records
+from ghm_mmdet.engine.errors import UserError, notice
+from ghm_mmdet.engine.gradient_norm_log import FILE_NAME, Record, read_records
 from ghm_mmdet.engine.preflight import check_data, check_work_dir, enter_default_scope
 from ghm_mmdet.report.evaluation import evaluate
 from ghm_mmdet.report.ground_truth import read_ground_truth
@@ -41,18 +42,27 @@ def prepare(args: argparse.Namespace) -> list[WorkDir]:
     return work_dirs
 
 
-def run(work_dirs: list[WorkDir], args: argparse.Namespace, track: Callable[[Iterable, str], Iterable]) -> None:
-    """Tests each run, or takes its kept detections, and writes the page."""
+def run(work_dirs: list[WorkDir], args: argparse.Namespace, track: Callable[..., Iterable]) -> None:
+    """Tests each run, or takes its kept detections, and writes the page; `track(batches, name=...)` shows progress."""
     runs = []
     for number, (work_dir, name) in enumerate(zip(work_dirs, short_names([w.path for w in work_dirs]))):
         enter_default_scope(work_dir.cfg)
         truth, data_set = read_ground_truth(work_dir.cfg, args.split, args.images)
-        detections = predict(work_dir, args.split, truth, data_set, args.device, track)
+        detections = predict(work_dir, args.split, truth, data_set, args.device, partial(track, name=name))
         evaluation = evaluate(truth, detections, args.score_thr)
-        recorded = (work_dir.path / FILE_NAME).is_file()
-        norms = read_records(work_dir.path)[0][-1] if recorded else None
-        runs.append(Run(number, name, work_dir, truth, evaluation, read_history(work_dir.path), norms))
+        history, norms = read_history(work_dir.path), _last_gradient_norms(work_dir.path)
+        runs.append(Run(number, name, work_dir, truth, evaluation, history, norms))
         ap = evaluation.statistics["mAP"]
         print(f"{name}: {work_dir.checkpoint_path.name}, AP {'-' if ap is None else f'{ap:.3f}'}")
     args.out.write_text(render(runs, args.split, args.command), encoding="utf-8")
     print(f"written: {args.out}")
+
+
+def _last_gradient_norms(folder: Path) -> Record | None:
+    if not (folder / FILE_NAME).is_file():
+        return None
+    try:
+        return read_records(folder)[0][-1]
+    except UserError as error:
+        notice(f"gradient norms left out: {str(error).splitlines()[0]}")
+        return None

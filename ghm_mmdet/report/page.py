@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from markupsafe import Markup
 from ghm_mmdet import __version__
 from ghm_mmdet.engine.gradient_norm_log import Record
 from ghm_mmdet.report.charts import chart, finite, svg_dashes
-from ghm_mmdet.report.evaluation import DUPLICATE, MATCHING_IOU, Detection, Evaluation
+from ghm_mmdet.report.evaluation import MATCHING_IOU, Detection, Evaluation
 from ghm_mmdet.report.ground_truth import GroundTruth
 from ghm_mmdet.report.log import History
 from ghm_mmdet.report.pictures import Picture, around, read_image, whole
@@ -120,7 +121,7 @@ def _group(runs: list[Run], number: int) -> dict[str, Any]:
     }
 
 
-def _best(runs: list[Run]) -> dict[str, float]:
+def _best(runs: list[Run]) -> dict[str, str]:
     """The highest value of each column, as printed, where the runs differ."""
     best = {}
     for column in COLUMNS:
@@ -150,8 +151,7 @@ def _precision_recall(runs: list[Run]) -> dict[str, Any]:
 
     def draw(title: str, lines: np.ndarray, size: tuple[float, float]) -> Markup:
         numbered = [(run.number, recall, line) for run, line in zip(runs, lines)]
-        limits = {"xlim": (0, 1), "ylim": (0, 1.02)}
-        return chart(title, numbered, xlabel="recall", ylabel="precision", size=size, **limits)
+        return chart(title, numbered, xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), size=size)
 
     if len(runs) > 1:
         spread = np.ptp(curves.mean(axis=1), axis=0)
@@ -187,11 +187,11 @@ def _history_chart(series: list[tuple[int, list]], title: str, xlabel: str) -> M
 
 def _gradient_norm_charts(runs: list[Run]) -> list[dict[str, Any]]:
     """For each loss that a run recorded: samples and gradient by gradient norm, in the last recorded iteration."""
-    recorded = [run for run in runs if run.gradient_norms]
-    names = dict.fromkeys(name for run in recorded for name in run.gradient_norms.losses)
+    recorded = [(run, run.gradient_norms) for run in runs if run.gradient_norms is not None]
+    names = dict.fromkeys(name for _, record in recorded for name in record.losses)
     charts = []
     for name in names:
-        of = [(run, run.gradient_norms.losses[name]) for run in recorded if name in run.gradient_norms.losses]
+        of = [(run, record.losses[name]) for run, record in recorded if name in record.losses]
 
         def draw(title: str, values: Iterable[Sequence[float]], of: list = of) -> Markup:
             lines = []
@@ -204,7 +204,11 @@ def _gradient_norm_charts(runs: list[Run]) -> list[dict[str, Any]]:
 
         samples = draw("samples", [[count / sum(loss.count) for count in loss.count] for _, loss in of])
         gradient = draw("gradient", [loss.share for _, loss in of])
-        told = [f"{run.name}: {loss.type}, iteration {run.gradient_norms.iteration:,}" for run, loss in of]
+        told = [
+            f"{run.name}: {record.losses[name].type}, iteration {record.iteration:,}"
+            for run, record in recorded
+            if name in record.losses
+        ]
         charts.append({"name": name, "told": told, "charts": [samples, gradient]})
     return charts
 
@@ -224,7 +228,8 @@ def _picture(runs: list[Run], index: int, image: np.ndarray, group: int) -> dict
         "id": f"image-{group}-{index}",
         "name": _file_name(truth.paths[index]),
         "picture": picture,
-        "font": max(picture.view[2:]) / 24,
+        # Many labels are less in each other's way when they are small.
+        "font": max(picture.view[2:]) / min(max(18 + len(objects), 24), 44),
         "objects": objects,
         "columns": list(zip(runs, results)),
     }
@@ -243,9 +248,7 @@ def _mistakes(run: Run, image: Any) -> dict[str, Any]:
         missed += [(index, entry) for entry in result.missed]
     false.sort(key=lambda pair: -pair[1].score)
     missed.sort(key=lambda pair: -pair[1]["area"])
-    kinds: dict[str, int] = {}
-    for _, detection in false:
-        kinds[detection.mistake] = kinds.get(detection.mistake, 0) + 1
+    kinds = Counter(str(detection.mistake) for _, detection in false)
 
     def shown(index: int, box: list[float]) -> dict[str, Any]:
         picture: Picture = around(image(index), box)
@@ -256,5 +259,5 @@ def _mistakes(run: Run, image: Any) -> dict[str, Any]:
         "missed": [{**shown(index, entry["bbox"]), "entry": entry} for index, entry in missed[:MISTAKES]],
         "false_count": len(false),
         "missed_count": len(missed),
-        "kinds": sorted(kinds.items(), key=lambda pair: (-pair[1], pair[0] == DUPLICATE)),
+        "kinds": kinds.most_common(),
     }

@@ -66,4 +66,4 @@ def _encode(image: np.ndarray, largest: int) -> str:
     if scale < 1:
         image = mmcv.imrescale(image, scale, interpolation="area")
     _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    return "data:image/jpeg;base64," + base64.b64encode(data).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()

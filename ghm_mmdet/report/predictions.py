@@ -32,7 +32,7 @@ def predict(
     truth: GroundTruth,
     data_set: Any,
     device: str | None,
-    track: Callable[[Iterable, str], Iterable],
+    track: Callable[[Iterable], Iterable],
 ) -> list[dict[str, Any]]:
     """Detections as COCO results, image_id and category_id numbered as in the ground truth.
 
@@ -71,7 +71,7 @@ def _compute(
     truth: GroundTruth,
     data_set: Any,
     device: str | None,
-    track: Callable[[Iterable, str], Iterable],
+    track: Callable[[Iterable], Iterable],
 ) -> list[dict[str, Any]]:
     model = build_part(MODELS, copy.deepcopy(work_dir.cfg.model), "model")
     check_classes(model, {f"{phase}_dataloader.dataset": truth.classes})
@@ -85,7 +85,7 @@ def _compute(
     # The numbers of the images are their places in this order.
     loader.update(dataset=Subset(data_set, range(len(truth.paths))), sampler=dict(type="DefaultSampler", shuffle=False))
     detections, image = [], 0
-    for batch in track(Runner.build_dataloader(loader), work_dir.path.name):
+    for batch in track(Runner.build_dataloader(loader)):
         with torch.no_grad():
             samples = model.test_step(batch)
         for sample in samples:
