@@ -26,6 +26,13 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
 
 
+def positive(text: str) -> int:
+    """The type of an argument that counts something."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number of at least 1")
+    return int(text)
+
+
 def require_file(path: str, what: str) -> None:
     """Raises UserError unless `path` is a file or an address that a loader resolves later (`scheme://...`)."""
     if "://" in path or Path(path).expanduser().is_file():

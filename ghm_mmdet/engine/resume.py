@@ -49,8 +49,7 @@ def newest_whole_checkpoint(cfg: Config) -> tuple[str, dict] | None:
     """Finds the checkpoint that an automatic resume continues from, and says in one line which and why.
 
     A kill can leave the last file cut off and mmengine's note `last_checkpoint` empty, stale or pointing at that file.
-    So the files themselves are tried, newest first. A work_dir may also hold files of an earlier, longer run: of
-    those the note decides, unless a file is both newer and further than the one it names.
+    So the files themselves are tried, newest first.
 
     Returns:
         Path and content, or None when there is nothing to resume.
@@ -58,23 +57,7 @@ def newest_whole_checkpoint(cfg: Config) -> tuple[str, dict] | None:
     Raises:
         RefusedCheckpointError: a candidate asks for more than data.
     """
-    work_dir = Path(cfg.work_dir)
-    hook = cfg.get("default_hooks", {}).get("checkpoint") or {}
-    folder = Path(hook["out_dir"]) / work_dir.name if hook.get("out_dir") else work_dir
-    template = hook.get("filename_tmpl") or r"(?:epoch|iter)_{}.pth"
-    pattern = re.compile(template.replace(".pth", r"\.pth").replace("{}", r"(\d+)"))
-
-    def step(file: Path) -> int:
-        return int(pattern.fullmatch(file.name)[1])
-
-    files = [file for file in folder.glob("*.pth") if pattern.fullmatch(file.name)] if folder.is_dir() else []
-    files.sort(key=lambda file: (file.stat().st_mtime_ns, step(file)), reverse=True)
-    note = work_dir / "last_checkpoint"
-    noted = Path(note.read_text().strip()).name if note.is_file() else ""
-    last = next((file for file in files if file.name == noted), None)
-    if last is not None:
-        ahead = [file for file in files[: files.index(last)] if step(file) > step(last)]
-        files = [*ahead, last, *(file for file in files if file not in (*ahead, last))]
+    folder, files = checkpoint_files(cfg)
     skipped = []
     for file in files:
         try:
@@ -91,3 +74,26 @@ def newest_whole_checkpoint(cfg: Config) -> tuple[str, dict] | None:
     unusable = f" ({', '.join(skipped)}: not whole)" if skipped else ""
     notice(f"resume: no checkpoint to resume from in {folder.absolute()}{unusable}, starting from scratch.")
     return None
+
+
+def checkpoint_files(cfg: Config) -> tuple[Path, list[Path]]:
+    """The folder of a run's checkpoints, and those of its own that are in it, whole or not, the newest first.
+
+    A work_dir may also hold files of an earlier, longer run: of those mmengine's note `last_checkpoint` decides, unless
+    a file is both newer and further than the one it names.
+    """
+    work_dir = Path(cfg.work_dir)
+    hook = cfg.get("default_hooks", {}).get("checkpoint") or {}
+    folder = Path(hook["out_dir"]) / work_dir.name if hook.get("out_dir") else work_dir
+    template = hook.get("filename_tmpl") or r"(?:epoch|iter)_{}.pth"
+    pattern = re.compile(template.replace(".pth", r"\.pth").replace("{}", r"(\d+)"))
+    matches = {file: pattern.fullmatch(file.name) for file in folder.glob("*.pth")} if folder.is_dir() else {}
+    steps = {file: int(match[1]) for file, match in matches.items() if match}
+    files = sorted(steps, key=lambda file: (file.stat().st_mtime_ns, steps[file]), reverse=True)
+    note = work_dir / "last_checkpoint"
+    noted = Path(note.read_text().strip()).name if note.is_file() else ""
+    last = next((file for file in files if file.name == noted), None)
+    if last is not None:
+        ahead = [file for file in files[: files.index(last)] if steps[file] > steps[last]]
+        files = [*ahead, last, *(file for file in files if file not in (*ahead, last))]
+    return folder, files
