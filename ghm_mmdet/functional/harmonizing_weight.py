@@ -41,6 +41,10 @@ def harmonizing_weight(
     Returns:
         beta, shape (bins,), 0 for an empty region.
 
+    Example:
+        >>> harmonizing_weight(torch.tensor([8, 0, 2]), torch.tensor(10.0))
+        tensor([0.6250, 0.0000, 2.5000])
+
     Source: GHM paper (arXiv:1811.05181), sections "GHM-C Loss" and "Unit Region Approximation"; that n counts the
     regions that are not empty, where the paper has M, is what the authors' release does.
     """
