@@ -63,14 +63,24 @@ def test_every_language_is_known() -> None:
     assert {"README.md", "your_detector.md", "concepts.md", "quick_start.md"} <= {page.name for page in PAGES}
 
 
-WITH_PYTHON = [page for page in PAGES if any(s.language == "python" and not s.is_config for s in snippets_of(page))]
+def programs(page: Path) -> list[Snippet]:
+    return [snippet for snippet in snippets_of(page) if snippet.language == "python" and not snippet.is_config]
 
 
-@pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: page.name)
-def test_python_runs(page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
+def uses_demo(page: Path) -> bool:
+    return any("work_dirs/" in snippet.text for snippet in programs(page))
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(p, id=p.name, marks=pytest.mark.slow if uses_demo(p) else ()) for p in PAGES if programs(p)],
+)
+def test_python_runs(
+    page: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(request.getfixturevalue("sandbox") if uses_demo(page) else tmp_path)
     with torch.random.fork_rng():
-        names = run_python([s for s in snippets_of(page) if s.language == "python" and not s.is_config])
+        names = run_python(programs(page))
     if page.name == "your_detector.md":
         # What its table says of 5 % wrong labels.
         plain, harmonized = (sum(scores) for scores in names["measured"].values())
