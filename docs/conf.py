@@ -66,7 +66,7 @@ def write_config_pages(app: Sphinx) -> None:
             page,
             f":orphan:\n\n{heading}\n{'=' * len(heading)}\n\n.. literalinclude:: {source.as_posix()}\n",
         )
-    text = (REPO / "configs" / "README.md").read_text()
+    text = (REPO / "configs" / "README.md").read_text().replace("](../docs/", "](../")
     write(folder / "index.md", re.sub(r"\]\(([\w./-]+)\.py\)", r"](\1.rst)", text))
 
 

@@ -42,6 +42,7 @@ TOOLS = {
     "check_dataset.py": COCO,
     "demo.py": LONG,
     "make_digits.py": "run",
+    "study.py": HOURS,
     "test.py": COCO,
     "train.py": COCO,
 }
@@ -190,6 +191,10 @@ def check_command(words: list[str], tmp_path: Path) -> None:
             rest = [word if word.startswith("-") else str(tmp_path / "none") for word in rest]
             done = subprocess.run([sys.executable, "-m", "pip", "install", *rest], capture_output=True, text=True)
             assert done.returncode == 1 and "no such option" not in done.stderr, done.stderr
+        case ["git", "clone", address]:
+            assert address.startswith("https://")
+        case ["export", *variables]:
+            assert all(re.match(r"[A-Z_]+=\S", variable) for variable in variables)
         case ["source", ".venv/bin/activate"]:
             assert "-m venv" in (REPO / "tools" / "setup_env.sh").read_text()
         case [".venv/bin/pytest", *options]:
@@ -205,7 +210,10 @@ def check_tool(script: str, arguments: list[str]) -> None:
     spec.loader.exec_module(tool)
     args = tool.parse_arguments(arguments)
     for argument in arguments:
-        if argument.startswith("configs/"):
+        if argument.startswith("configs/studies/"):
+            # A plan of many runs, and not a config.
+            assert (REPO / argument).is_file()
+        elif argument.startswith("configs/"):
             load_config(str(REPO / argument), getattr(args, "cfg_options", []), work_dir=None, launcher="none")
 
 
