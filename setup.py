@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: a wheel carries configs/ and tools/, which lie beside the package here."""
+"""What pyproject.toml cannot say: a wheel carries configs, tools and model index, which lie beside the package here."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class BuildWithTools(build_py):
         shutil.rmtree(carried, ignore_errors=True)
         for folder in ("configs", "tools"):
             shutil.copytree(folder, carried / folder, ignore=shutil.ignore_patterns("__pycache__", "setup_env.sh"))
+        shutil.copy("model-index.yml", carried)
 
 
 setup(cmdclass={"build_py": BuildWithTools})

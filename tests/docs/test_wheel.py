@@ -59,6 +59,7 @@ def test_it_carries_every_config_and_tool(wheel: Path) -> None:
         for path in (REPO / folder).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts and path.name != "setup_env.sh":
                 assert f"ghm_mmdet/.mim/{path.relative_to(REPO)}" in names
+    assert "ghm_mmdet/.mim/model-index.yml" in names
     files = [path for path in (REPO / "ghm_mmdet").rglob("*") if path.is_file() and path.suffix != ".pyc"]
     assert {str(path.relative_to(REPO)) for path in files} <= names
     # Nothing else at the top, no tests above all.
