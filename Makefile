@@ -1,12 +1,14 @@
 # make demo    digits data, training, COCO mAP and a picture of detections, on a CPU
 # make test    all tests
-# make lint    ruff, as in CI
+# make lint    ruff and mypy, as in CI
+# make docs    the documentation site, docs/_build/html/index.html
+# make build   the source archive and the wheel, in dist/
 # make env     the virtual environment alone; VENV=, PYTHON=, FORCE_CUDA=1 and MAX_JOBS= change it
 
 VENV ?= .venv
 PY := $(VENV)/bin/python
 
-.PHONY: help env demo test lint
+.PHONY: help env demo test lint docs build
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -23,6 +25,14 @@ demo: env
 lint: env
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+docs: env
+	$(PY) -m sphinx -E -W --keep-going -q docs docs/_build/html
+	@echo "written: docs/_build/html/index.html"
+
+build: env
+	$(PY) -m build
 
 test: env
 	$(PY) -m pytest

@@ -39,8 +39,8 @@ else
   fi
 fi
 
-say "5/5 mmdet, ghm_mmdet and the test tools"
-pip install -q -c constraints.txt --no-build-isolation -e '.[mmdet,demo,study,test]'
+say "5/5 mmdet, ghm_mmdet, the tools of tests and docs"
+pip install -q -c constraints.txt --no-build-isolation -e '.[mmdet,demo,study,test,docs]'
 
 if ! "$venv/bin/python" -c 'import mmcv.ops, mmdet, ghm_mmdet.losses'; then
   say "$venv is incomplete: delete it and run this again" >&2

@@ -19,7 +19,7 @@ def interleaved_seconds(
     for run in runs.values():
         run()
         progress()
-    seconds = {name: [] for name in runs}
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
             seconds[name].append(_seconds(run, device))
@@ -29,9 +29,9 @@ def interleaved_seconds(
 
 def _seconds(run: Callable[[], object], device: torch.device) -> float:
     if device.type != "cuda":
-        start = time.perf_counter()
+        began = time.perf_counter()
         run()
-        return time.perf_counter() - start
+        return time.perf_counter() - began
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     start.record()
     run()

@@ -117,4 +117,4 @@ def _element(tag: str, text: object = None, **children: object) -> ElementTree.E
     return element
 
 
-FORMATS = {"coco": COCOFormat, "voc": VOCFormat}
+FORMATS: dict[str, type[COCOFormat] | type[VOCFormat]] = {"coco": COCOFormat, "voc": VOCFormat}

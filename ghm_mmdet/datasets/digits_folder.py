@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 
@@ -125,7 +126,7 @@ class DigitsFolder:
             (root / folder).mkdir(parents=True)
         with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
             for split in splits:
-                images = []
+                images: list[Any] = []
                 for image in pool.map(partial(_write_scene, writer, split), range(self.num_images[split]), chunksize=8):
                     images.append(image)
                     on_scene(split)

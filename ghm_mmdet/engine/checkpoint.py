@@ -14,7 +14,7 @@ import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, SupportsIndex
 
 import numpy
 import torch
@@ -62,11 +62,11 @@ class _PlainArray(numpy.ndarray):
 
     def __setstate__(self, state: tuple) -> None:
         _, shape, dtype, fortran_order, data = state
-        order = "F" if fortran_order else "C"
+        order: Literal["F", "C"] = "F" if fortran_order else "C"
         array = numpy.frombuffer(data, dtype.dtype).reshape(shape, order=order)
-        super().__setstate__((1, array.shape, array.dtype, bool(fortran_order), array.tobytes(order)))
+        super().__setstate__((1, array.shape, array.dtype, bool(fortran_order), array.tobytes(order)))  # type: ignore[arg-type]
 
-    def __reduce_ex__(self, protocol: int) -> Any:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
         # Saved again, it is a plain numpy array.
         return numpy.array(self, subok=False).__reduce_ex__(protocol)
 
@@ -96,7 +96,7 @@ def allow_mmengine_checkpoints() -> None:
     Needs `torch.serialization.add_safe_globals` with names (torch 2.6); on older versions it does nothing, and there
     checkpoints of mmengine that hold more than weights are refused.
     """
-    if torch.torch_version.TorchVersion(torch.__version__) < (2, 6):
+    if torch.torch_version.TorchVersion(torch.__version__) < "2.6":
         return
     from mmengine.logging import HistoryBuffer
 

@@ -37,7 +37,9 @@ def check_stack() -> None:
         found = _installed_version(name)
         if not Version(lowest) <= Version(found) < Version(too_new):
             raise UserError(f"{name} {found} is installed, >={lowest},<{too_new} is needed.\n{_install_hint(name)}")
-    folders = [Path(folder) for folder in find_spec("mmcv").submodule_search_locations]
+    mmcv = find_spec("mmcv")
+    assert mmcv is not None and mmcv.submodule_search_locations, "it was found above"
+    folders = [Path(folder) for folder in mmcv.submodule_search_locations]
     if not any(list(folder.glob("_ext.*")) for folder in folders):
         raise UserError(f"mmcv has no compiled ops (no mmcv._ext in {folders[0]}).\n{MMCV_HINT}")
     for name in ("torch", "mmengine", "mmcv._ext", "mmdet"):

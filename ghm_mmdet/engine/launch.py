@@ -69,7 +69,7 @@ def meet(cfg: Any) -> None:
         init_dist(cfg.launcher, **dist_cfg)
         return
     timeout = dist_cfg.get("timeout")
-    keywords = {} if timeout is None else {"timeout": datetime.timedelta(seconds=timeout)}
+    keywords: dict[str, Any] = {} if timeout is None else {"timeout": datetime.timedelta(seconds=timeout)}
     torch.distributed.init_process_group("gloo", **keywords)
     wrapper = dict(cfg.get("model_wrapper_cfg") or {})
     wrapper.setdefault("type", "MMDistributedDataParallel")

@@ -247,7 +247,7 @@ def measure_priors(
     with _random_state_of_its_own(rank), torch.no_grad():
         # Transforms may keep a state; worker processes have copies anyway.
         data = dataset if num_workers else copy.deepcopy(dataset)
-        loader = DataLoader(Subset(data, share), num_workers=num_workers, collate_fn=pseudo_collate)
+        loader: DataLoader = DataLoader(Subset(data, share), num_workers=num_workers, collate_fn=pseudo_collate)
         for batch in progress(loader):
             samples = model.data_preprocessor(batch, training=False)["data_samples"]
             for index, dense in enumerate(heads):

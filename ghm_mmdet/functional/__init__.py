@@ -2,6 +2,7 @@
 
 from ghm_mmdet.functional.asl1 import asl1_loss
 from ghm_mmdet.functional.balanced_cross_entropy import balanced_cross_entropy_loss
+from ghm_mmdet.functional.cleanliness import cleanliness
 from ghm_mmdet.functional.exact_density import exact_gradient_density
 from ghm_mmdet.functional.focal_star import focal_star_loss
 from ghm_mmdet.functional.ghm_c import ghm_c_loss
@@ -15,6 +16,7 @@ from ghm_mmdet.functional.unit_region import region_count, unit_region
 __all__ = [
     "asl1_loss",
     "balanced_cross_entropy_loss",
+    "cleanliness",
     "exact_gradient_density",
     "focal_gradient_norm",
     "focal_star_loss",

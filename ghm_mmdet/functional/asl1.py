@@ -24,6 +24,10 @@ def asl1_loss(pred: Tensor, target: Tensor, mu: float = 0.02) -> Tensor:
     Raises:
         ValueError: ``mu`` is not above 0, or ``target`` does not fit ``pred``.
 
+    Example:
+        >>> asl1_loss(torch.tensor([0.0, 0.3]), torch.tensor([0.0, -0.1]), mu=0.3)
+        tensor([0.0000, 0.2000])
+
     Source: GHM paper (Li, Liu and Wang, AAAI 2019, arXiv:1811.05181), section "GHM-R Loss".
     """
     checks.check_positive("mu", mu)

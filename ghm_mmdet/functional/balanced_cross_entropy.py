@@ -29,6 +29,11 @@ def balanced_cross_entropy_loss(logits: Tensor, target: Tensor, alpha: float = 0
     Raises:
         ValueError: ``alpha`` is out of its range, or ``target`` does not fit ``logits``. Values are not looked at.
 
+    Example:
+        >>> balanced_cross_entropy_loss(torch.zeros(2, 2), torch.tensor([0, 2]), alpha=0.75)
+        tensor([[0.5199, 0.1733],
+                [0.1733, 0.1733]])
+
     Source: Focal Loss paper (Lin et al., ICCV 2017, arXiv:1708.02002), equation 3; 0.75 is the best alpha of table 1a.
     """
     checks.check_fraction("alpha", alpha)

@@ -25,6 +25,10 @@ def cleanliness(localization: Tensor, confidence: Tensor, alpha: float = 0.5) ->
     Raises:
         ValueError: ``alpha`` is out of its range, or the shapes differ.
 
+    Example:
+        >>> cleanliness(torch.tensor([0.8, 0.5]), torch.tensor([0.6, 0.1]))
+        tensor([0.7000, 0.3000])
+
     Source: Li et al., "Learning from Noisy Anchors for One-stage Object Detection" (CVPR 2020, arXiv:1912.05086).
     """
     if isinstance(alpha, bool) or not isinstance(alpha, Real) or not 0 <= alpha <= 1:

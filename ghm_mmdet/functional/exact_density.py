@@ -29,6 +29,10 @@ def exact_gradient_density(gradient_norm: Tensor, eps: float, valid: Tensor | No
     Raises:
         ValueError: ``eps`` is outside (0, 1], or ``valid`` does not fit.
 
+    Example:
+        >>> exact_gradient_density(torch.tensor([0.5, 0.6, 1.0]), eps=0.25)
+        tensor([8., 8., 8.])
+
     Source: GHM paper (Li, Liu and Wang, AAAI 2019, arXiv:1811.05181), section "Gradient Density".
     """
     checks.check_positive("eps", eps)

@@ -38,6 +38,10 @@ def focal_star_loss(
     Raises:
         ValueError: an argument is out of its range, or ``target`` does not fit ``logits``. Values are not looked at.
 
+    Example:
+        >>> focal_star_loss(torch.zeros(1, 2), torch.tensor([0]), gamma=2.0, beta=1.0)
+        tensor([[0.0392, 0.1175]])
+
     Source: Focal Loss paper (Lin et al., ICCV 2017, arXiv:1708.02002), appendix A, "Focal Loss*".
     """
     checks.check_positive("gamma", gamma)

@@ -134,6 +134,14 @@ def ghm_c_loss(
         ValueError: an argument is out of its range, or shapes, dtypes or devices do not fit together. Values are not
             looked at.
 
+    Example:
+        Three easy negatives share a region, the hard positive has one of its own, and both regions weigh the same.
+
+        >>> logits = torch.tensor([[-4.0], [-4.0], [-4.0], [-2.0]])
+        >>> target = torch.tensor([[0.0], [0.0], [0.0], [1.0]])
+        >>> ghm_c_loss(logits, target, bins=10, reduction="none").flatten()
+        tensor([0.0121, 0.0121, 0.0121, 4.2539])
+
     Source: GHM paper (Li, Liu and Wang, AAAI 2019, arXiv:1811.05181), section "GHM-C Loss"; the softmax form is ours.
     """
     checks.check_reduction(reduction)

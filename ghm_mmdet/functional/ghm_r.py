@@ -78,6 +78,10 @@ def ghm_r_loss(
         ValueError: an argument is out of its range, or shapes, dtypes or devices do not fit together. Values are not
             looked at.
 
+    Example:
+        >>> ghm_r_loss(torch.tensor([[0.0, 0.0, 0.0, 1.0]]), torch.zeros(1, 4), mu=0.02, reduction="none")
+        tensor([[0.0000, 0.0000, 0.0000, 1.9604]])
+
     Source: GHM paper (Li, Liu and Wang, AAAI 2019, arXiv:1811.05181), section "GHM-R Loss"; N as in the authors'
     release.
     """

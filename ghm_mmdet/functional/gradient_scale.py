@@ -23,6 +23,10 @@ def focal_gradient_norm(gradient_norm: Tensor, gamma: float = 2.0) -> Tensor:
     Raises:
         ValueError: ``gamma`` is not above 0.
 
+    Example:
+        >>> focal_gradient_norm(torch.tensor([0.0, 0.1, 0.9, 1.0]))
+        tensor([0.0000, 0.0029, 1.1020, 1.0000])
+
     Source: Focal Loss paper (Lin et al., ICCV 2017, arXiv:1708.02002), appendix on the derivatives.
     """
     checks.check_positive("gamma", gamma)

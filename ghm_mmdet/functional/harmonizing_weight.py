@@ -41,6 +41,13 @@ def harmonizing_weight(
     Returns:
         beta, shape (bins,), 0 for an empty region.
 
+    Raises:
+        ValueError: ``momentum`` is above 0 and there is no ``acc_sum``.
+
+    Example:
+        >>> harmonizing_weight(torch.tensor([8, 0, 2]), torch.tensor(10.0))
+        tensor([0.6250, 0.0000, 2.5000])
+
     Source: GHM paper (arXiv:1811.05181), sections "GHM-C Loss" and "Unit Region Approximation"; that n counts the
     regions that are not empty, where the paper has M, is what the authors' release does.
     """
@@ -48,6 +55,8 @@ def harmonizing_weight(
     filled = count > 0
     density = count
     if momentum > 0:
+        if acc_sum is None:
+            raise ValueError("acc_sum must be the moving average, shape (bins,), where momentum is above 0, got None")
         acc_sum.copy_(torch.where(filled, momentum * acc_sum + (1 - momentum) * count, acc_sum))
         density = acc_sum.to(total.dtype)
         if acc_norm is not None:

@@ -52,6 +52,15 @@ def ohem_loss(
         ValueError: an argument is out of its range, N is no multiple of ``num_images``, or shapes, dtypes or devices do
             not fit together. Values are not looked at.
 
+    Example:
+        One positive, and of three negatives the hardest.
+
+        >>> ohem_loss(torch.tensor([[0.0], [-3.0], [1.0], [-1.0]]), torch.tensor([0, 1, 1, 1]), neg_pos_ratio=1.0)
+        tensor([[0.6931],
+                [0.0000],
+                [1.3133],
+                [0.0000]])
+
     Source: OHEM (Shrivastava et al., CVPR 2016, arXiv:1604.03540) in the form of SSD (Liu et al., ECCV 2016,
     arXiv:1512.02325), section "Hard negative mining".
     """

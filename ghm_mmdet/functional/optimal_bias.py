@@ -32,6 +32,10 @@ def optimal_bias(num_pos: float, num_samples: float, num_classes: int = 1) -> fl
             with one class: without a positive or without a negative the cross-entropy has no minimum and the bias
             would be infinite.
 
+    Example:
+        >>> round(optimal_bias(num_pos=10, num_samples=1000), 4)
+        -4.5951
+
     Source: "Is Sampling Heuristics Necessary in Training Deep Object Detectors?" (Chen et al., arXiv:1909.04868),
     the optimal bias initialization of its sampling-free mechanism.
     """

@@ -25,6 +25,10 @@ def unit_region(gradient_norm: Tensor, bins: int) -> Tensor:
         The indices 0 to M - 1, int64, same shape. A NaN gets an index too, so that what it belongs to stays visible in
         the loss and no memory outside the table of regions is read.
 
+    Example:
+        >>> unit_region(torch.tensor([0.0, 0.34, 1.0]), bins=3)
+        tensor([0, 1, 2])
+
     Source: GHM paper (Li, Liu and Wang, AAAI 2019, arXiv:1811.05181), section "Unit Region Approximation".
     """
     return region_of_valid(gradient_norm, bins, None).long()
@@ -54,6 +58,10 @@ def region_count(region: Tensor, bins: int) -> Tensor:
 
     Returns:
         The counts, int64, shape (bins,).
+
+    Example:
+        >>> region_count(torch.tensor([0, 2, 2, 3]), bins=3)
+        tensor([1, 0, 2])
     """
     return region_count_and_sum(region, bins)[0]
 

@@ -75,13 +75,13 @@ class OHEMLoss(SigmoidElementLoss):
             ValueError: shapes, dtypes or devices do not fit together, the reduction is unknown, or it is ``"sum"``
                 together with an ``avg_factor``; or ``per_image`` is set and ``num_images`` is not.
         """
-        if self.per_image and self.num_images is None:
+        num_images = self.num_images if self.per_image else 1
+        if num_images is None:
             raise ValueError(
                 "OHEMLoss(per_image=True) does not know how many images its samples are: the head must set "
                 "loss_cls.num_images before each call. Use a head of ghm_mmdet, such as ghm_mmdet.RetinaHead, or "
                 "per_image=False"
             )
-        num_images = self.num_images if self.per_image else 1
         loss = ohem_loss(pred, target, weight, self.neg_pos_ratio, num_images=num_images)
         return self._reduce(loss, avg_factor, reduction_override)
 

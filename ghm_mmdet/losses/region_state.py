@@ -35,6 +35,9 @@ class RegionState(nn.Module):
         ValueError: an argument is out of its range.
     """
 
+    acc_sum: Tensor | None
+    acc_norm: Tensor | None
+
     def __init__(
         self,
         *,
@@ -60,7 +63,8 @@ class RegionState(nn.Module):
         self.max_weight = max_weight
         self.density = density
         self.sync = sync
-        self.compile = compile
+        # Not self.compile, which is a method of every module.
+        self.compiles = compile
         edges = torch.arange(bins + 1, dtype=torch.float32) / bins
         edges[-1] = last_edge
         self.register_buffer("edges", edges)
@@ -75,7 +79,7 @@ class RegionState(nn.Module):
             reduction = self.reduction
         else:
             checks.check_reduction(reduction, "reduction_override")
-        run = compiled(function) if self.compile else function
+        run = compiled(function) if self.compiles else function
         loss = run(
             *inputs,
             bins=self.bins,
@@ -96,7 +100,7 @@ class RegionState(nn.Module):
         super()._apply(fn, recurse)
         for name, buffer in before.items():
             after = self._buffers[name]
-            if after is not None and after.dtype in (torch.float16, torch.bfloat16):
+            if buffer is not None and after is not None and after.dtype in (torch.float16, torch.bfloat16):
                 self._buffers[name] = buffer.to(after.device)
         return self
 
@@ -110,5 +114,5 @@ class RegionState(nn.Module):
         return (
             f"bins={self.bins}, momentum={self.momentum}, loss_weight={self.loss_weight}, "
             f"reduction={self.reduction!r}, max_weight={self.max_weight}, debias={self.acc_norm is not None}, "
-            f"density={self.density!r}, sync={self.sync}, compile={self.compile}"
+            f"density={self.density!r}, sync={self.sync}, compile={self.compiles}"
         )

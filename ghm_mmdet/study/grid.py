@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -88,7 +89,7 @@ def load_study(path: str | Path, results: Path) -> tuple[Config, list[Run]]:
     for noise, seed, method in product(study.get("noise", [0.0]), study.get("seeds", [0]), study.methods):
         entry = study.methods[method]
         tuned_as = entry.get("tuned_as", method) if isinstance(entry, dict) else method
-        for setting in [Setting(**best_setting(tuning, tuned_as))] if tuned_by else settings:
+        for setting in [Setting(**best_setting(tuning, tuned_as))] if tuned_by else settings:  # type: ignore[arg-type]
             config = _config(path, study, method, noise, seed, setting)
             runs.append(Run(path.stem, method, float(noise), seed, setting, config))
     return study, runs
@@ -135,7 +136,7 @@ def _damage_labels(config: Config, share: float, seed: int) -> None:
         pipeline.insert(place + 1, damage)
 
 
-def _entries(value: object) -> Iterator[tuple[str, object]]:
+def _entries(value: object) -> Iterator[tuple[str, Any]]:
     """All keys and values of nested dicts and lists."""
     if isinstance(value, dict):
         for key, inner in value.items():

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ghm_mmdet.functional import region_count, unit_region
+from ghm_mmdet.functional import harmonizing_weight, region_count, unit_region
 
 
 @pytest.mark.parametrize("bins", [1, 2, 3, 5, 7, 10, 20, 23, 30, 40, 49, 100, 300, 997])
@@ -32,3 +32,8 @@ def test_nan_stays_inside_the_table():
 def test_count_equals_bincount_without_what_is_left_out(size):
     region = torch.randint(0, 8, (size,), generator=torch.Generator().manual_seed(size))
     assert torch.equal(region_count(region, 7), torch.bincount(region, minlength=8)[:7])
+
+
+def test_a_moving_average_needs_its_buffer():
+    with pytest.raises(ValueError, match="acc_sum must be the moving average"):
+        harmonizing_weight(torch.tensor([1, 2]), torch.tensor(3.0), momentum=0.5)

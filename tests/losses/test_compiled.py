@@ -113,3 +113,9 @@ def test_bad_input_is_a_value_error_and_breaks_nothing(recwarn):
     with pytest.raises(ValueError, match="target"):
         loss(torch.zeros(3, 2), torch.zeros(4, dtype=torch.long))
     assert not [warning for warning in recwarn if "compile=True" in str(warning.message)]
+
+
+def test_the_argument_leaves_modules_own_compile_alone():
+    """torch's Module.compile is a method; a loss inside a model that is compiled as a whole must keep it."""
+    loss = GHMC(bins=10, compile=True)
+    assert callable(loss.compile) and "compile=True" in repr(loss)
