@@ -13,7 +13,6 @@ from typing import Any
 import numpy
 from mmdet import registry as mmdet_registry
 from mmdet.models.detectors import RPN
-from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import Registry, init_default_scope
@@ -280,14 +279,15 @@ def check_logits(model: Any) -> None:
     logit too many, which trains without an error; its RoI heads have the background's whatever the loss is.
     """
     for name, head in model.named_modules():
-        loss = getattr(head, "loss_cls", None)
+        loss, of_regions = getattr(head, "loss_cls", None), getattr(head, "fc_cls", None)
         use_sigmoid, classes = getattr(loss, "use_sigmoid", None), getattr(head, "num_classes", None)
-        logits = getattr(head, "cls_out_channels", getattr(getattr(head, "fc_cls", None), "out_features", None))
+        logits = getattr(of_regions, "out_features", None) or getattr(head, "cls_out_channels", None)
         if not isinstance(use_sigmoid, bool) or not isinstance(classes, int) or not isinstance(logits, int):
             continue
-        if logits != classes + (not use_sigmoid):
+        # A loss such as Seesaw decides for itself how many it wants.
+        if logits != classes + (not use_sigmoid) and not getattr(loss, "custom_cls_channels", False):
             # What a RoI head cannot change, the loss must.
-            wanted = not isinstance(head, BBoxHead)
+            wanted = of_regions is None
             raise UserError(
                 f"model.{name} ({type(head).__name__}) has {logits} logits for {classes} "
                 f"{'class' if classes == 1 else 'classes'}, which does not fit its loss_cls, "

@@ -78,3 +78,17 @@ def test_softmax_with_its_background_passes():
 def test_batch_scope_in_a_head_without_it_says_what_to_write(name):
     with pytest.raises(UserError, match=r"'density_scope'\n.*ghm_mmdet\.RetinaHead.*without anchors"):
         built(name, {"model.bbox_head.density_scope": "batch"})
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        dict(type="SABLHead", num_classes=10, cls_in_channels=8, reg_in_channels=8, cls_out_channels=16),
+        dict(type="Shared2FCBBoxHead", num_classes=10, loss_cls=dict(type="SeesawLoss", num_classes=10)),
+        dict(type="DIIHead", num_classes=10, loss_cls=dict(type="FocalLoss", use_sigmoid=True)),
+    ],
+    ids=lambda head: head["type"],
+)
+def test_mmdets_other_ways_to_count_pass(head):
+    init_default_scope("mmdet")
+    check_logits(MODELS.build(head))
