@@ -78,5 +78,10 @@ param_scheduler = [
     ),
 ]
 auto_scale_lr = dict(enable=False, base_batch_size=8)
-default_hooks = dict(logger=dict(interval=25), checkpoint=dict(interval=1, max_keep_ckpts=2))
+default_hooks = dict(
+    logger=dict(interval=25),
+    checkpoint=dict(interval=1, max_keep_ckpts=2),
+    # Less than 1 % of the time; python tools/analysis/watch.py work_dirs/retinanet_ghm_digits draws it.
+    gradient_norm=dict(type="ghm_mmdet.GradientNormHook"),
+)
 randomness = dict(seed=0)

@@ -1,4 +1,4 @@
-"""What a classification loss makes of the gradient norm of plain cross-entropy."""
+"""What a loss makes of the gradient norm of plain cross-entropy, or of that of authentic smooth L1."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from ghm_mmdet.functional import checks
+from ghm_mmdet.functional.harmonizing_weight import harmonizing_weight
+from ghm_mmdet.functional.unit_region import unit_region
 
 
 def focal_gradient_norm(gradient_norm: Tensor, gamma: float = 2.0) -> Tensor:
@@ -32,3 +34,49 @@ def focal_gradient_norm(gradient_norm: Tensor, gamma: float = 2.0) -> Tensor:
     checks.check_positive("gamma", gamma)
     easy = 1 - gradient_norm
     return gradient_norm**gamma * (gradient_norm - gamma * torch.xlogy(easy, easy))
+
+
+def ghm_gradient_norm(gradient_norm: Tensor, count: Tensor) -> Tensor:
+    r"""Size of the derivative of N times GHM-C, or GHM-R, for a gradient norm g among given counts.
+
+    .. math:: \beta(g)\, g, \qquad \beta(g) = \frac{N}{R_{ind(g)}\, n}
+
+    Args:
+        gradient_norm: floating point, any shape, values in [0, 1].
+        count: :math:`R_j`, the number of elements in each unit region, shape (bins,).
+
+    Returns:
+        The size of the derivative, the shape of ``gradient_norm``; 0 in an empty region.
+
+    Source: GHM paper (Li, Liu and Wang, AAAI 2019, arXiv:1811.05181), sections "GHM-C Loss" and "GHM-R Loss".
+    """
+    weight = harmonizing_weight(count, count.sum().to(gradient_norm.dtype))
+    return weight[unit_region(gradient_norm, len(count))] * gradient_norm
+
+
+def smooth_l1_gradient_norm(gradient_norm: Tensor, mu: float = 0.02, beta: float = 1.0) -> Tensor:
+    r"""Size of smooth L1's derivative for a difference whose gradient norm under authentic smooth L1 is g.
+
+    .. math:: \min(|d| / \beta, 1), \qquad |d| = \frac{\mu g}{\sqrt{1 - g^2}}
+
+    Args:
+        gradient_norm: floating point, any shape, values in [0, 1].
+        mu: of authentic smooth L1, above 0.
+        beta: where smooth L1 turns from quadratic to linear, above 0.
+
+    Returns:
+        The size of the derivative, the shape of ``gradient_norm``.
+
+    Raises:
+        ValueError: ``mu`` or ``beta`` is not above 0.
+
+    Source: GHM paper (arXiv:1811.05181), section "GHM-R Loss".
+    """
+    checks.check_positive("mu", mu)
+    checks.check_positive("beta", beta)
+    return asl1_difference(gradient_norm, mu).div(beta).clamp(max=1)
+
+
+def asl1_difference(gradient_norm: Tensor, mu: float = 0.02) -> Tensor:
+    r"""The |d| whose gradient norm under authentic smooth L1 is g: :math:`\mu g / \sqrt{1 - g^2}`, infinite at 1."""
+    return mu * gradient_norm / (1 - gradient_norm * gradient_norm).sqrt()

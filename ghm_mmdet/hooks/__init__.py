@@ -1,6 +1,7 @@
 """The registered hooks."""
 
 from ghm_mmdet.hooks.finite_loss_hook import FiniteLossHook
+from ghm_mmdet.hooks.gradient_norm_hook import GradientNormHook
 from ghm_mmdet.hooks.optimal_bias_init_hook import OptimalBiasInitHook
 
-__all__ = ["FiniteLossHook", "OptimalBiasInitHook"]
+__all__ = ["FiniteLossHook", "GradientNormHook", "OptimalBiasInitHook"]

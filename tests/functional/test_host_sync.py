@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ghm_mmdet.functional import ghm_c_loss, ghm_r_loss
+from ghm_mmdet.functional import classification_gradient_norm, ghm_c_loss, ghm_r_loss
+from ghm_mmdet.functional.gradient_histogram import gradient_histogram
+from ghm_mmdet.functional.harmonized_loss import Samples
 
 WAITING = {
     "_local_scalar_dense", "item", "is_nonzero", "equal", "allclose", "nonzero", "nonzero_static", "masked_select",
@@ -64,3 +66,13 @@ def test_regression(density):
         ghm_r_loss(pred, torch.zeros(300, 4), torch.ones(300, 4), density=density).backward()
     assert pred.grad.any() and recorder.seen > 20
     assert recorder.waiting == []
+
+
+@pytest.mark.parametrize("form", ["labels", "dense"])
+def test_histogram(form):
+    logits = torch.randn(300, 7)
+    target = torch.randint(0, 7, (300,)) if form == "labels" else torch.rand(300, 7)
+    samples = Samples(logits, target, torch.ones(300, 1) > 0)
+    with Recorder() as recorder:
+        gradient_histogram(samples, torch.randn(300, 7), classification_gradient_norm, 30)
+    assert recorder.seen > 10 and recorder.waiting == []

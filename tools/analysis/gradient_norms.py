@@ -3,39 +3,60 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from ghm_mmdet.engine.arguments import require_file
-from ghm_mmdet.engine.errors import plain_errors
+from ghm_mmdet.engine.errors import UserError, notice, plain_errors
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description="Count the gradient norms of a RetinaNet's classification over its test data, and draw them with "
-        "what cross-entropy, Focal Loss and GHM-C make of them."
+        description="Count the gradient norms of a trained detector's dense head (RetinaNet's, the RPN's, ...) over "
+        "its test data, and draw them with what cross-entropy, OHEM, Focal Loss and GHM-C, and smooth L1, ASL1 and "
+        "GHM-R make of them, after the GHM paper's figures. The numbers go into a JSON file beside the picture."
     )
     parser.add_argument("config", help="config file")
     parser.add_argument("checkpoint", help="checkpoint file")
     parser.add_argument(
         "--out", type=Path, default=Path("work_dirs/gradient_norms.png"), help="picture to write (default: %(default)s)"
     )
-    parser.add_argument("--cfg-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
+    parser.add_argument(
+        "--split", choices=["train", "val", "test"], default="test", help="data to look at (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--max-images", type=int, default=500, metavar="N", help="look at about N images (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change entries of the config, e.g. test_dataloader.batch_size=4 key=[a,b] key=None; no spaces",
+    )
     return parser.parse_args(arguments)
 
 
 def run(args: argparse.Namespace) -> None:
     require_file(args.config, "config")
     require_file(args.checkpoint, "checkpoint")
+    if args.out.suffix.lower() != ".png":
+        raise UserError(f"--out writes a picture: its name must end in .png, got {str(args.out)!r}.")
+    if args.max_images < 1:
+        raise UserError(f"--max-images must be at least 1, got {args.max_images}.")
 
     from ghm_mmdet.engine.environment import check_stack
 
     check_stack()
 
+    from itertools import islice
+
     from mmdet.registry import MODELS
-    from mmengine.runner import Runner
+    from mmengine.runner import Runner, set_random_seed
     from rich.console import Console
     from rich.progress import track
 
@@ -46,27 +67,51 @@ def run(args: argparse.Namespace) -> None:
         read_checkpoint,
     )
     from ghm_mmdet.engine.config import load_config, require_parts
-    from ghm_mmdet.engine.gradient_norms import draw_gradient_norms, record_gradient_norms
+    from ghm_mmdet.engine.gradient_norms import (
+        as_numbers,
+        count_gradient_norms,
+        curves_of,
+        draw_gradient_norms,
+        find_head_losses,
+        load_annotations_first,
+    )
     from ghm_mmdet.engine.preflight import build_part, check_classes, check_data, enter_default_scope
 
     force_weights_only()
     allow_mmengine_checkpoints()
     cfg = load_config(args.config, args.cfg_options, work_dir=None, launcher="none")
-    require_parts(cfg, "model", "test_dataloader")
+    require_parts(cfg, "model", f"{args.split}_dataloader")
+    loader_cfg = cfg[f"{args.split}_dataloader"]
+    load_annotations_first(loader_cfg.dataset, f"{args.split}_dataloader.dataset")
     enter_default_scope(cfg)
-    classes = check_data(cfg, ("test",))
+    classes = check_data(cfg, (args.split,))
     model = build_part(MODELS, cfg.model, "model")
     check_classes(model, classes)
-    checkpoint = read_checkpoint(args.checkpoint)
-    check_fits(model, checkpoint, args.checkpoint)
-    model.load_state_dict(checkpoint.get("state_dict", checkpoint), strict=False)
-    batches = Runner.build_dataloader(cfg.test_dataloader)
-    recorder = record_gradient_norms(model, track(batches, "test data", console=Console(stderr=True)))
-    draw_gradient_norms(recorder, args.out)
-    count = recorder.count
-    share = count.double() / count.sum()
-    print(f"{int(count.sum()):,} samples: {share[:10].sum():.4%} with g < 0.1, {share[-10:].sum():.4%} with g >= 0.9")
-    print(f"written: {args.out}")
+    losses, left_out = find_head_losses(model)
+    # Also loads it.
+    check_fits(model, read_checkpoint(args.checkpoint), args.checkpoint)
+    for reason in left_out:
+        notice(reason)
+
+    set_random_seed(0)
+    loader = Runner.build_dataloader(loader_cfg, seed=0)
+    batches = min(-(-args.max_images // loader_cfg.get("batch_size", 1)), len(loader))
+    progress = track(islice(loader, batches), f"{args.split} data", total=batches, console=Console(stderr=True))
+    counts = count_gradient_norms(model, losses, progress)
+    draw_gradient_norms(counts, args.out)
+    numbers = args.out.with_suffix(".json")
+    content = [as_numbers(count, curves_of(count)) for count in counts]
+    numbers.write_text(json.dumps({"config": args.config, "checkpoint": args.checkpoint, "losses": content}))
+
+    for count in counts:
+        curves = curves_of(count)
+        easy, hard = curves.norm < 0.1, curves.norm >= 0.9
+        samples = curves.count / curves.count.sum()
+        print(f"{count.loss}: {int(curves.count.sum()):,} elements")
+        shares = {"of the elements": samples, **{name: curves.contribution(name) for name in curves.reformulated}}
+        for name, share in shares.items():
+            print(f"  {name:15} {share[easy].sum():9.4%} with g < 0.1, {share[hard].sum():9.4%} with g >= 0.9")
+    print(f"written: {args.out} and {numbers}")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,0 +1,69 @@
+"""The gradient norm of each element: what GHM sorts them by."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ghm_mmdet.functional import checks
+from ghm_mmdet.functional.asl1 import asl1_root
+from ghm_mmdet.functional.class_target import dense_target
+from ghm_mmdet.functional.harmonized_loss import as_rows
+
+
+def classification_gradient_norm(logits: Tensor, target: Tensor, *, use_sigmoid: bool = True) -> Tensor:
+    r"""Size of the derivative of cross-entropy with respect to the logits.
+
+    .. math:: g = |\sigma(x) - t|
+
+    for each logit; without ``use_sigmoid`` for each sample, half the L1 norm of the softmax's derivative, which for a
+    label y is 1 - p_y.
+
+    Args:
+        logits: floating point, shape (N, C), or any (..., C); half and bfloat16 are computed in float32.
+        target: integer labels of shape (N,), any value outside 0 to C - 1 being background, or values in [0, 1] of the
+            shape of ``logits``.
+        use_sigmoid: whether each logit is a classification of its own.
+
+    Returns:
+        g in [0, 1], shape (N, C), with softmax (N, 1), N being all samples; float32, or float64 for float64 logits.
+
+    Raises:
+        ValueError: shapes, dtypes or devices do not fit together.
+
+    Source: GHM paper (Li, Liu and Wang, AAAI 2019, arXiv:1811.05181), section "Problem Description".
+    """
+    checks.check_prediction("logits", logits)
+    checks.check_class_target(target, logits)
+    dense = as_rows(dense_target(target, logits))
+    rows = as_rows(logits).to(dense.dtype)
+    if use_sigmoid:
+        return (rows.sigmoid() - dense).abs()
+    derivative = rows.softmax(1) * dense.sum(1, keepdim=True) - dense
+    return derivative.abs().sum(1, keepdim=True) / 2
+
+
+def regression_gradient_norm(pred: Tensor, target: Tensor, mu: float = 0.02) -> Tensor:
+    r"""Size of the derivative of authentic smooth L1.
+
+    .. math:: g = \frac{|d|}{\sqrt{d^2 + \mu^2}}, \qquad d = pred - target
+
+    Args:
+        pred: floating point, any shape; half and bfloat16 are computed in float32.
+        target: real, the shape of ``pred``.
+        mu: above 0.
+
+    Returns:
+        g in [0, 1], the shape of ``pred``; float32, or float64 for float64 predictions.
+
+    Raises:
+        ValueError: ``mu`` is not above 0, or ``target`` does not fit ``pred``.
+
+    Source: GHM paper (arXiv:1811.05181), section "GHM-R Loss".
+    """
+    checks.check_positive("mu", mu)
+    checks.check_prediction("pred", pred)
+    checks.check_dense_target(target, pred, "pred")
+    dtype = torch.promote_types(pred.dtype, torch.float32)
+    difference = pred.to(dtype) - target.to(dtype)
+    return difference.abs() / asl1_root(difference, mu)
