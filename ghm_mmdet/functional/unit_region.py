@@ -10,6 +10,10 @@ from torch import Tensor
 # low, so that one comparison with the bin's lower edge repairs it.
 _SURPLUS = 2.0**-22
 
+# Rows that the count is made in: in parallel on a CPU, and on a GPU without queueing for the same few counters.
+_ROWS = {"cpu": 16}
+_ROWS_ELSEWHERE = 1024
+
 
 def unit_region(gradient_norm: Tensor, bins: int) -> Tensor:
     """Index of the unit region that each gradient norm lies in.
@@ -27,11 +31,11 @@ def unit_region(gradient_norm: Tensor, bins: int) -> Tensor:
 
     Source: GHM paper (Li, Liu and Wang, AAAI 2019, arXiv:1811.05181), section "Unit Region Approximation".
     """
-    return region_of_valid(gradient_norm, bins, None).long()
+    return region_of_valid(gradient_norm, bins, None)
 
 
 def region_of_valid(gradient_norm: Tensor, bins: int, valid: Tensor | None) -> Tensor:
-    """Unit region of each valid element and ``bins`` for the others, as whole numbers in the dtype of the norm.
+    """As :func:`unit_region`, with ``bins`` for an element that is not valid.
 
     ``valid`` is bool and broadcasts against ``gradient_norm``; ``None`` means all.
     """
@@ -39,47 +43,38 @@ def region_of_valid(gradient_norm: Tensor, bins: int, valid: Tensor | None) -> T
     region = (gradient_norm * (bins * (1 + _SURPLUS))).floor_()
     region -= torch.lt(gradient_norm, region / bins, out=torch.empty_like(region))
     region = region.nan_to_num_(nan=0.0).clamp_(max=bins - 1)
-    if valid is None:
-        return region
-    return torch.maximum(region, torch.where(valid, 0.0, bins).to(region.dtype))
+    if valid is not None:
+        region = torch.maximum(region, torch.where(valid, 0.0, bins).to(region.dtype))
+    # By way of int32, which a CPU converts several at a time.
+    return region.int().long()
+
+
+def smallest_integer(bins: int) -> torch.dtype:
+    """The smallest dtype that holds the numbers 0 to ``bins``."""
+    return next(dtype for dtype in (torch.uint8, torch.int16, torch.int32) if bins <= torch.iinfo(dtype).max)
 
 
 def region_count(region: Tensor, bins: int) -> Tensor:
     """Number of elements in each unit region, R_j.
 
     Args:
-        region: whole numbers of any dtype, any shape; the values 0 to ``bins`` - 1 count, the value ``bins`` marks an
-            element that is left out.
+        region: int64, any shape; the values 0 to ``bins`` - 1 count, the value ``bins`` marks an element that is left
+            out.
         bins: number of regions.
 
     Returns:
         The counts, int64, shape (bins,).
     """
-    return region_count_and_sum(region, bins)[0]
-
-
-def region_count_and_sum(region: Tensor, bins: int, value: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-    """As :func:`region_count`, and with it the sum of ``value``, of the shape of ``region``, in each region."""
-    if torch.compiler.is_compiling() and value is None:
+    one = torch.ones((), dtype=torch.int32, device=region.device)
+    if torch.compiler.is_compiling():
         # In the shape that the region was computed in, the compiler counts in the same loop.
         count = torch.zeros(bins + 1, dtype=torch.int32, device=region.device)
-        one = torch.ones((), dtype=torch.int32, device=region.device)
-        return count.index_put_((region.long(),), one, accumulate=True)[:bins], None
-    # Many short rows instead of one long one: they run in parallel, a sum in float32 stays exact enough, and on a GPU
-    # they do not queue for the same few counters.
-    rows = 1024
-    index = region.flatten().long()
+        return count.index_put_((region,), one, accumulate=True)[:bins]
+    rows = _ROWS.get(region.device.type, _ROWS_ELSEWHERE)
+    index = region.flatten()
     missing = -index.numel() % rows
     if missing:
         index = F.pad(index, (0, missing), value=bins)
     index = index.view(rows, -1)
-    one = torch.ones((), dtype=torch.int32, device=region.device)
-    zeros = torch.zeros(rows, bins + 1, dtype=torch.int32, device=region.device)
-    count = zeros.scatter_add_(1, index, one.expand_as(index)).sum(0)[:bins]
-    if value is None:
-        return count, None
-    value = value.flatten()
-    if missing:
-        value = F.pad(value, (0, missing))
-    zeros = torch.zeros(rows, bins + 1, dtype=value.dtype, device=region.device)
-    return count, zeros.scatter_add_(1, index, value.view(rows, -1)).sum(0)[:bins]
+    count = torch.zeros(rows, bins + 1, dtype=torch.int32, device=region.device)
+    return count.scatter_add_(1, index, one.expand_as(index)).sum(0)[:bins]
