@@ -11,7 +11,7 @@ from ghm_mmdet.functional.density import Density
 from ghm_mmdet.functional.harmonized_loss import Samples, Term, as_rows, harmonized_loss
 
 
-class _SigmoidLabelTerm:
+class _SigmoidLabelTerm(Term):
     """Binary cross-entropy against integer labels, without the one-hot target ever being written out."""
 
     per_sample = False
@@ -20,8 +20,8 @@ class _SigmoidLabelTerm:
     def _column(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """The column of each sample's own class, and whether the sample has one."""
         classes = logits.shape[1]
-        foreground = (label >= 0) & (label < classes)
-        return label.long().clamp(0, classes - 1).unsqueeze(1), foreground.unsqueeze(1)
+        label = label.unsqueeze(1)[:, :classes]
+        return label.long().clamp(0, classes - 1), (label >= 0) & (label < classes)
 
     def derivative(self, pred: Tensor, target: Tensor) -> Tensor:
         column, foreground = self._column(pred, target)
@@ -33,7 +33,7 @@ class _SigmoidLabelTerm:
         return F.softplus(pred).scatter_(1, column, F.softplus(torch.where(foreground, -own, own)))
 
 
-class _SigmoidDenseTerm:
+class _SigmoidDenseTerm(Term):
     """Binary cross-entropy against one target in [0, 1] for each logit."""
 
     per_sample = False
@@ -45,7 +45,7 @@ class _SigmoidDenseTerm:
         return F.binary_cross_entropy_with_logits(pred, target.to(pred.dtype), reduction="none")
 
 
-class _SoftmaxLabelTerm:
+class _SoftmaxLabelTerm(Term):
     """Cross-entropy against integer labels."""
 
     per_sample = True
@@ -58,7 +58,7 @@ class _SoftmaxLabelTerm:
         return F.cross_entropy(pred, target.long(), reduction="none").unsqueeze(1)
 
 
-class _SoftmaxDenseTerm:
+class _SoftmaxDenseTerm(Term):
     """Cross-entropy against one distribution over the classes for each sample."""
 
     per_sample = True
@@ -152,7 +152,7 @@ def ghm_c_loss(
         # The compiler fuses this comparison away, while it could not fuse the scatter of the label term.
         target = target.unsqueeze(1) == torch.arange(rows.shape[1], device=rows.device)
         dense = True
-    samples = Samples(rows, target, None if weight is None else weight > 0)
+    samples = Samples(rows, target, weight)
     try:
         loss = harmonized_loss(samples, _term(use_sigmoid, dense), settings, reduction)
     except (IndexError, RuntimeError) as error:
