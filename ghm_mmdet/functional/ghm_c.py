@@ -17,20 +17,21 @@ class _SigmoidLabelTerm(Term):
     per_sample = False
 
     @staticmethod
-    def _column(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """The column of each sample's own class, and whether the sample has one."""
+    def prepared(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The column of each sample's own class, its target there, and the sign that turns the logit against it.
+
+        A sample of the background has column 0 and target 0; each is of shape (N, 1), without classes (N, 0).
+        """
         classes = logits.shape[1]
         label = label.unsqueeze(1)[:, :classes]
-        return label.long().clamp(0, classes - 1), (label >= 0) & (label < classes)
+        own = ((label >= 0) & (label < classes)).to(torch.promote_types(logits.dtype, torch.float32))
+        return label.long().clamp(0, classes - 1), own, 1 - 2 * own
 
-    def derivative(self, pred: Tensor, target: Tensor) -> Tensor:
-        column, foreground = self._column(pred, target)
-        return pred.sigmoid().scatter_add_(1, column, -foreground.to(pred.dtype))
+    def derivative(self, pred: Tensor, column: Tensor, own: Tensor, sign: Tensor) -> Tensor:
+        return pred.sigmoid().scatter_add_(1, column, -own)
 
-    def loss(self, pred: Tensor, target: Tensor) -> Tensor:
-        column, foreground = self._column(pred, target)
-        own = pred.gather(1, column)
-        return F.softplus(pred).scatter_(1, column, F.softplus(torch.where(foreground, -own, own)))
+    def loss(self, pred: Tensor, column: Tensor, own: Tensor, sign: Tensor) -> Tensor:
+        return F.softplus(pred).scatter_(1, column, F.softplus(pred.gather(1, column).mul_(sign)))
 
 
 class _SigmoidDenseTerm(Term):
@@ -152,9 +153,11 @@ def ghm_c_loss(
         # The compiler fuses this comparison away, while it could not fuse the scatter of the label term.
         target = target.unsqueeze(1) == torch.arange(rows.shape[1], device=rows.device)
         dense = True
-    samples = Samples(rows, target, weight)
+    term = _term(use_sigmoid, dense)
+    targets = term.prepared(rows, target) if isinstance(term, _SigmoidLabelTerm) else (target,)
+    samples = Samples(rows, targets, weight)
     try:
-        loss = harmonized_loss(samples, _term(use_sigmoid, dense), settings, reduction)
+        loss = harmonized_loss(samples, term, settings, reduction)
     except (IndexError, RuntimeError) as error:
         if use_sigmoid or "out of bounds" not in str(error):
             raise

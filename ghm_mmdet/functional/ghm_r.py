@@ -94,7 +94,7 @@ def ghm_r_loss(
     weight = checks.rows_of_weight(weight, pred)
 
     rows = as_rows(pred)
-    samples = Samples(rows, as_rows(target), weight)
+    samples = Samples(rows, (as_rows(target),), weight)
     sum_of_weight = None if weight is None else weight.to(samples.dtype).expand(rows.shape).sum()
     loss = harmonized_loss(samples, _ASL1Term(mu), settings, reduction, sum_of_weight)
     return loss.view(pred.shape) if reduction == "none" else loss

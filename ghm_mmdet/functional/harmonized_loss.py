@@ -28,15 +28,15 @@ class Term(Protocol):
 
     per_sample: bool
 
-    def derivative(self, pred: Tensor, target: Tensor) -> Tensor:
+    def derivative(self, pred: Tensor, *targets: Tensor) -> Tensor:
         """Derivative of the loss with respect to ``pred``, shape (N, C); a new tensor."""
 
-    def loss(self, pred: Tensor, target: Tensor) -> Tensor:
+    def loss(self, pred: Tensor, *targets: Tensor) -> Tensor:
         """Loss of each element, shape (N, C), or (N, 1) per sample; a new tensor."""
 
-    def derivative_and_loss(self, pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def derivative_and_loss(self, pred: Tensor, *targets: Tensor) -> tuple[Tensor, Tensor]:
         """Both, from what they have in common."""
-        return self.derivative(pred, target), self.loss(pred, target)
+        return self.derivative(pred, *targets), self.loss(pred, *targets)
 
 
 def gradient_norm(term: Term, derivative: Tensor) -> Tensor:
@@ -49,12 +49,12 @@ class Samples(NamedTuple):
     """What the passes go through, with the samples along the first dimension.
 
     pred: floating point, shape (N, C).
-    target: shape (N,) or (N, C), as the term expects it.
+    targets: what the term compares it with, each of a first dimension of N.
     weight: real, shape (N, 1) or (N, C); elements above 0 count. ``None`` where all do.
     """
 
     pred: Tensor
-    target: Tensor
+    targets: tuple[Tensor, ...]
     weight: Tensor | None
 
     @property
@@ -67,12 +67,19 @@ class Samples(NamedTuple):
         samples, channels = self.pred.shape
         size = _PIECE.get(self.pred.device.type, _PIECE_ELSEWHERE) // max(1, channels)
         # A multiple of 1,024 samples makes whole rows in the count.
-        size = size // 64 * 64 or 64
+        size = size // 1024 * 1024 or 1024
         # The compiler fuses the operations itself, and needs one graph for any number of samples.
         if torch.compiler.is_compiling() or samples <= size:
             return [self]
         parts = [slice(start, start + size) for start in range(0, samples, size)]
-        return [Samples(*(value if value is None else value[part] for value in self)) for part in parts]
+        return [
+            Samples(
+                self.pred[part],
+                tuple(target[part] for target in self.targets),
+                None if self.weight is None else self.weight[part],
+            )
+            for part in parts
+        ]
 
     def prepared(self) -> Prepared:
         """The prediction in the dtype of the loss, and 0 where it is to be ignored.
@@ -81,22 +88,22 @@ class Samples(NamedTuple):
         """
         pred = self.pred.to(self.dtype)
         if self.weight is None:
-            return Prepared(pred, self.target, None)
+            return Prepared(pred, self.targets, None)
         integer = torch.int64 if pred.dtype == torch.float64 else torch.int32
         if torch.compiler.is_compiling():
             valid = self.weight > 0
-            return Prepared(torch.where(valid, pred, 0.0), self.target, -valid.to(integer))
+            return Prepared(torch.where(valid, pred, 0.0), self.targets, -valid.to(integer))
         # The same by the bits: on a CPU several times faster than anything with bools.
         mask = torch.empty(self.weight.shape, dtype=integer, device=pred.device)
         mask = torch.gt(self.weight, 0, out=mask).neg_()
-        return Prepared((pred.view(integer) & mask).view(pred.dtype), self.target, mask)
+        return Prepared((pred.view(integer) & mask).view(pred.dtype), self.targets, mask)
 
 
 class Prepared(NamedTuple):
     """A piece to compute with; ``mask`` has all bits set where an element counts, and none where not."""
 
     pred: Tensor
-    target: Tensor
+    targets: tuple[Tensor, ...]
     mask: Tensor | None
 
 
@@ -191,7 +198,7 @@ class _HarmonizedLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx, pred: Tensor, samples: Samples, value: Tensor, gradient_of: GradientOf) -> Tensor:
         # What gradient_of reads; saved for autograd to find out whether it was changed in the meantime.
-        ctx.save_for_backward(pred, samples.target, samples.weight)
+        ctx.save_for_backward(pred, *samples.targets, samples.weight)
         ctx.gradient_of = gradient_of
         return value.view_as(value)
 
@@ -206,9 +213,9 @@ def _traced(samples: Samples, term: Term, weights: Weights, sum_of_weight: Tenso
     """The loss as an expression that a compiler differentiates and fuses."""
     piece = samples.prepared()
     with torch.no_grad():
-        weights.add(gradient_norm(term, term.derivative(piece.pred, piece.target)), piece.mask, keep_small=False)
+        weights.add(gradient_norm(term, term.derivative(piece.pred, *piece.targets)), piece.mask, keep_small=False)
         weights.finish(sum_of_weight, reduction)
-    loss = term.loss(piece.pred, piece.target) * weights.of(0)
+    loss = term.loss(piece.pred, *piece.targets) * weights.of(0)
     return loss if reduction == "none" else loss.sum()
 
 
@@ -216,7 +223,7 @@ def _in_one_go(
     samples: Samples, term: Term, weights: Weights, sum_of_weight: Tensor | None, reduction: str
 ) -> tuple[Tensor, GradientOf]:
     piece = samples.prepared()
-    derivative, loss = term.derivative_and_loss(piece.pred, piece.target)
+    derivative, loss = term.derivative_and_loss(piece.pred, *piece.targets)
     weights.add(gradient_norm(term, derivative), piece.mask, keep_small=False)
     weights.finish(sum_of_weight, reduction)
     beta = weights.of(0)
@@ -234,13 +241,13 @@ def _in_pieces(
 ) -> tuple[Tensor, GradientOf]:
     for piece in pieces:
         piece = piece.prepared()
-        weights.add(gradient_norm(term, term.derivative(piece.pred, piece.target)), piece.mask, keep_small=True)
+        weights.add(gradient_norm(term, term.derivative(piece.pred, *piece.targets)), piece.mask, keep_small=True)
     weights.finish(sum_of_weight, reduction)
 
     losses = []
     for i, piece in enumerate(pieces):
         piece = piece.prepared()
-        loss = term.loss(piece.pred, piece.target).mul_(weights.of(i))
+        loss = term.loss(piece.pred, *piece.targets).mul_(weights.of(i))
         losses.append(loss if reduction == "none" else loss.sum())
 
     def gradient_of(grad_output: Tensor) -> Tensor:
@@ -252,7 +259,7 @@ def _in_pieces(
                 beta = weights.of(i) * grad_output[i * size : (i + 1) * size]
             else:
                 beta = weights.of(i, grad_output)
-            torch.mul(term.derivative(piece.pred, piece.target), beta, out=out)
+            torch.mul(term.derivative(piece.pred, *piece.targets), beta, out=out)
         return gradient
 
     return (torch.cat(losses) if reduction == "none" else torch.stack(losses).sum()), gradient_of
