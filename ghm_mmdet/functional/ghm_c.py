@@ -11,29 +11,30 @@ from ghm_mmdet.functional.density import Density
 from ghm_mmdet.functional.harmonized_loss import Samples, Term, as_rows, harmonized_loss
 
 
-class _SigmoidLabelTerm:
+class _SigmoidLabelTerm(Term):
     """Binary cross-entropy against integer labels, without the one-hot target ever being written out."""
 
     per_sample = False
 
     @staticmethod
-    def _column(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """The column of each sample's own class, and whether the sample has one."""
+    def prepared(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The column of each sample's own class, its target there, and the sign that turns the logit against it.
+
+        A sample of the background has column 0 and target 0; each is of shape (N, 1), without classes (N, 0).
+        """
         classes = logits.shape[1]
-        foreground = (label >= 0) & (label < classes)
-        return label.long().clamp(0, classes - 1).unsqueeze(1), foreground.unsqueeze(1)
+        label = label.unsqueeze(1)[:, :classes]
+        own = ((label >= 0) & (label < classes)).to(torch.promote_types(logits.dtype, torch.float32))
+        return label.long().clamp(0, classes - 1), own, 1 - 2 * own
 
-    def derivative(self, pred: Tensor, target: Tensor) -> Tensor:
-        column, foreground = self._column(pred, target)
-        return pred.sigmoid().scatter_add_(1, column, -foreground.to(pred.dtype))
+    def derivative(self, pred: Tensor, column: Tensor, own: Tensor, sign: Tensor) -> Tensor:
+        return pred.sigmoid().scatter_add_(1, column, -own)
 
-    def loss(self, pred: Tensor, target: Tensor) -> Tensor:
-        column, foreground = self._column(pred, target)
-        own = pred.gather(1, column)
-        return F.softplus(pred).scatter_(1, column, F.softplus(torch.where(foreground, -own, own)))
+    def loss(self, pred: Tensor, column: Tensor, own: Tensor, sign: Tensor) -> Tensor:
+        return F.softplus(pred).scatter_(1, column, F.softplus(pred.gather(1, column).mul_(sign)))
 
 
-class _SigmoidDenseTerm:
+class _SigmoidDenseTerm(Term):
     """Binary cross-entropy against one target in [0, 1] for each logit."""
 
     per_sample = False
@@ -45,7 +46,7 @@ class _SigmoidDenseTerm:
         return F.binary_cross_entropy_with_logits(pred, target.to(pred.dtype), reduction="none")
 
 
-class _SoftmaxLabelTerm:
+class _SoftmaxLabelTerm(Term):
     """Cross-entropy against integer labels."""
 
     per_sample = True
@@ -58,7 +59,7 @@ class _SoftmaxLabelTerm:
         return F.cross_entropy(pred, target.long(), reduction="none").unsqueeze(1)
 
 
-class _SoftmaxDenseTerm:
+class _SoftmaxDenseTerm(Term):
     """Cross-entropy against one distribution over the classes for each sample."""
 
     per_sample = True
@@ -160,9 +161,11 @@ def ghm_c_loss(
         # The compiler fuses this comparison away, while it could not fuse the scatter of the label term.
         target = target.unsqueeze(1) == torch.arange(rows.shape[1], device=rows.device)
         dense = True
-    samples = Samples(rows, target, None if weight is None else weight > 0)
+    term = _term(use_sigmoid, dense)
+    targets = term.prepared(rows, target) if isinstance(term, _SigmoidLabelTerm) else (target,)
+    samples = Samples(rows, targets, weight)
     try:
-        loss = harmonized_loss(samples, _term(use_sigmoid, dense), settings, reduction)
+        loss = harmonized_loss(samples, term, settings, reduction)
     except (IndexError, RuntimeError) as error:
         if use_sigmoid or "out of bounds" not in str(error):
             raise

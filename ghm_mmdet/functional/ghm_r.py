@@ -7,10 +7,10 @@ from torch import Tensor
 from ghm_mmdet.functional import checks
 from ghm_mmdet.functional.asl1 import asl1_root
 from ghm_mmdet.functional.density import Density
-from ghm_mmdet.functional.harmonized_loss import Samples, as_rows, harmonized_loss
+from ghm_mmdet.functional.harmonized_loss import Samples, Term, as_rows, harmonized_loss
 
 
-class _ASL1Term:
+class _ASL1Term(Term):
     """Authentic smooth L1."""
 
     per_sample = False
@@ -19,11 +19,15 @@ class _ASL1Term:
         self.mu = mu
 
     def derivative(self, pred: Tensor, target: Tensor) -> Tensor:
-        difference = pred - target.to(pred.dtype)
-        return difference / asl1_root(difference, self.mu)
+        return self.derivative_and_loss(pred, target)[0]
 
     def loss(self, pred: Tensor, target: Tensor) -> Tensor:
         return asl1_root(pred - target.to(pred.dtype), self.mu) - self.mu
+
+    def derivative_and_loss(self, pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        difference = pred - target.to(pred.dtype)
+        root = asl1_root(difference, self.mu)
+        return difference / root, root - self.mu
 
 
 def ghm_r_loss(
@@ -94,7 +98,7 @@ def ghm_r_loss(
     weight = checks.rows_of_weight(weight, pred)
 
     rows = as_rows(pred)
-    samples = Samples(rows, as_rows(target), None if weight is None else weight > 0)
+    samples = Samples(rows, (as_rows(target),), weight)
     sum_of_weight = None if weight is None else weight.to(samples.dtype).expand(rows.shape).sum()
     loss = harmonized_loss(samples, _ASL1Term(mu), settings, reduction, sum_of_weight)
     return loss.view(pred.shape) if reduction == "none" else loss

@@ -1,13 +1,13 @@
 """A loss whose elements are reweighted by the density of their gradient norms, with no host sync.
 
-The weight of an element depends on how many others share its unit region, but all in one region weigh the same: one
-pass that counts, and sums the loss, region by region gives the value, and one more the gradient. Both go through the
-data in pieces that stay in the processor's cache, and nothing but the gradient itself is ever as large as the input.
+One pass over the data counts, region by region, which gives the weights; a second sums the weighted loss; a third, in
+the backward direction, makes the gradient. They go through the data in pieces that stay in the processor's cache, and
+between them remember no more than one small integer for each element. Little data is one piece, done in one go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from ghm_mmdet.functional.density import Density
 from ghm_mmdet.functional.exact_density import exact_gradient_density
-from ghm_mmdet.functional.unit_region import region_count_and_sum, region_of_valid
+from ghm_mmdet.functional.unit_region import count_regions, numbered_region
 
 # Elements in one piece: on a CPU what fits its second-level cache, on a GPU enough to keep it busy.
 _PIECE = {"cpu": 2**18}
@@ -28,11 +28,15 @@ class Term(Protocol):
 
     per_sample: bool
 
-    def derivative(self, pred: Tensor, target: Tensor) -> Tensor:
+    def derivative(self, pred: Tensor, *targets: Tensor) -> Tensor:
         """Derivative of the loss with respect to ``pred``, shape (N, C); a new tensor."""
 
-    def loss(self, pred: Tensor, target: Tensor) -> Tensor:
+    def loss(self, pred: Tensor, *targets: Tensor) -> Tensor:
         """Loss of each element, shape (N, C), or (N, 1) per sample; a new tensor."""
+
+    def derivative_and_loss(self, pred: Tensor, *targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Both, from what they have in common."""
+        return self.derivative(pred, *targets), self.loss(pred, *targets)
 
 
 def gradient_norm(term: Term, derivative: Tensor) -> Tensor:
@@ -45,158 +49,220 @@ class Samples(NamedTuple):
     """What the passes go through, with the samples along the first dimension.
 
     pred: floating point, shape (N, C).
-    target: shape (N,) or (N, C), as the term expects it.
-    valid: bool, shape (N, 1) or (N, C), or ``None`` where all elements are.
+    targets: what the term compares it with, each of a first dimension of N.
+    weight: real, shape (N, 1) or (N, C); elements above 0 count. ``None`` where all do.
     """
 
     pred: Tensor
-    target: Tensor
-    valid: Tensor | None
+    targets: tuple[Tensor, ...]
+    weight: Tensor | None
 
     @property
     def dtype(self) -> torch.dtype:
         """What the loss is computed in."""
         return torch.promote_types(self.pred.dtype, torch.float32)
 
-    @property
-    def step(self) -> int:
-        """Number of samples in one piece."""
+    def split(self) -> list[Samples]:
+        """The samples in pieces."""
+        samples, channels = self.pred.shape
+        size = _PIECE.get(self.pred.device.type, _PIECE_ELSEWHERE) // max(1, channels)
         # A multiple of 1,024 samples makes whole rows in the count.
-        size = _PIECE.get(self.pred.device.type, _PIECE_ELSEWHERE)
-        return size // max(1, self.pred.shape[1]) // 1024 * 1024 or 1024
+        size = size // 1024 * 1024 or 1024
+        # The compiler fuses the operations itself, and needs one graph for any number of samples.
+        if torch.compiler.is_compiling() or samples <= size:
+            return [self]
+        parts = [slice(start, start + size) for start in range(0, samples, size)]
+        return [
+            Samples(
+                self.pred[part],
+                tuple(target[part] for target in self.targets),
+                None if self.weight is None else self.weight[part],
+            )
+            for part in parts
+        ]
 
-    def parts(self) -> Iterator[slice]:
-        """Slices of the first dimension, one for each piece."""
-        if torch.compiler.is_compiling():
-            # The compiler fuses the operations itself, and needs one graph for any number of samples.
-            yield slice(None)
-            return
-        for start in range(0, self.pred.shape[0] if self.pred.numel() else 0, self.step):
-            yield slice(start, start + self.step)
+    def prepared(self) -> Prepared:
+        """The prediction in the dtype of the loss, and 0 where it is to be ignored.
 
-    def piece(self, part: slice) -> Samples:
-        """The samples in a slice, the prediction in the dtype of the loss.
-
-        A prediction to be ignored becomes 0, since no weight of 0 would silence an infinity or NaN.
+        No weight of 0 would silence an infinity or NaN.
         """
-        pred = self.pred[part].to(self.dtype)
-        if self.valid is None:
-            return Samples(pred, self.target[part], None)
-        valid = self.valid[part]
-        return Samples(torch.where(valid, pred, 0.0), self.target[part], valid)
+        pred = self.pred.to(self.dtype)
+        if self.weight is None:
+            return Prepared(pred, self.targets, None)
+        integer = torch.int64 if pred.dtype == torch.float64 else torch.int32
+        if torch.compiler.is_compiling():
+            valid = self.weight > 0
+            return Prepared(torch.where(valid, pred, 0.0), self.targets, -valid.to(integer))
+        # The same by the bits: on a CPU several times faster than anything with bools.
+        mask = torch.empty(self.weight.shape, dtype=integer, device=pred.device)
+        mask = torch.gt(self.weight, 0, out=mask).neg_()
+        return Prepared((pred.view(integer) & mask).view(pred.dtype), self.targets, mask)
+
+
+class Prepared(NamedTuple):
+    """A piece to compute with; ``mask`` has all bits set where an element counts, and none where not."""
+
+    pred: Tensor
+    targets: tuple[Tensor, ...]
+    mask: Tensor | None
 
 
 class _RegionWeights:
     """Harmonizing weights looked up by unit region."""
 
-    def __init__(self, samples: Samples, term: Term, density: Density, sum_of_weight: Tensor | None, sum_loss: bool):
-        bins, device = density.bins, samples.pred.device
-        count = torch.zeros(bins, dtype=torch.int64, device=device)
-        loss = torch.zeros(bins, dtype=samples.dtype, device=device)
-        self.kept = None
-        for part in samples.parts():
-            piece = samples.piece(part)
-            derivative = term.derivative(piece.pred, piece.target)
-            region = region_of_valid(gradient_norm(term, derivative), bins, piece.valid)
-            if not torch.compiler.is_compiling() and samples.pred.shape[0] <= samples.step:
-                # All in one piece is little enough to keep for the backward pass.
-                self.kept = derivative, region
-            value = term.loss(piece.pred, piece.target) if sum_loss else None
-            count_of_piece, loss_of_piece = region_count_and_sum(region, bins, value)
-            count += count_of_piece
-            if sum_loss:
-                loss += loss_of_piece
-        total = count.sum() if sum_of_weight is None else sum_of_weight
-        count, total = density.over_ranks(count, total)
-        self.total = total.clamp(min=1).to(samples.dtype)
-        weight = density.region_weight(count, self.total)
-        self.sum_of_loss = (weight * loss).sum()
-        self.table = torch.cat([weight, weight.new_zeros(1)])
+    def __init__(self, density: Density, dtype: torch.dtype):
+        self.density, self.dtype = density, dtype
+        self.count = None
+        self.regions = []
 
-    def weigh(self, samples: Samples, part: slice, term: Term) -> tuple[Tensor, Tensor]:
-        """Derivative and harmonizing weight of each element in a piece."""
-        if self.kept is not None:
-            derivative, region = self.kept
-        else:
-            piece = samples.piece(part)
-            derivative = term.derivative(piece.pred, piece.target)
-            region = region_of_valid(gradient_norm(term, derivative), self.table.shape[0] - 1, piece.valid)
-        if torch.compiler.is_compiling():
-            return derivative, self.table[region.long()]
-        # Faster than indexing, which copies the index.
-        return derivative, self.table.index_select(0, region.flatten().int()).view_as(region)
+    def add(self, norm: Tensor, mask: Tensor | None, keep_small: bool) -> None:
+        """Count the gradient norms of the next piece."""
+        region = numbered_region(norm, self.density.bins, mask)
+        count = count_regions(region, self.density.bins)
+        self.count = count if self.count is None else self.count + count
+        self.regions.append(region.to(self._small) if keep_small else region)
+
+    @property
+    def _small(self) -> torch.dtype:
+        return next(
+            dtype for dtype in (torch.uint8, torch.int16, torch.int32) if self.density.bins <= torch.iinfo(dtype).max
+        )
+
+    def finish(self, sum_of_weight: Tensor | None, reduction: str) -> None:
+        """Make the weights, after the last piece."""
+        total = self.count.sum() if sum_of_weight is None else sum_of_weight
+        count, total = self.density.over_ranks(self.count, total)
+        total = total.clamp(min=1).to(self.dtype)
+        weight = self.density.region_weight(count, total)
+        weight = _scaled(weight, total, self.density.ranks, reduction)
+        self.table = torch.cat([weight.new_zeros(1), weight])
+
+    def of(self, piece: int, factor: Tensor | None = None) -> Tensor:
+        """Harmonizing weight of each element in a piece, times a scalar factor."""
+        table = self.table if factor is None else self.table * factor
+        region = self.regions[piece].long()
+        return table.expand(region.shape[0], -1).gather(1, region)
 
 
 class _ExactWeights:
     """Harmonizing weights from each element's own window."""
 
-    def __init__(self, samples: Samples, term: Term, density: Density, sum_of_weight: Tensor | None, sum_loss: bool):
-        pieces = [samples.piece(part) for part in samples.parts()]
-        norms = [gradient_norm(term, term.derivative(piece.pred, piece.target)) for piece in pieces]
-        norm = torch.cat(norms) if norms else samples.pred.new_zeros(samples.pred.shape, dtype=samples.dtype)
-        valid = None if samples.valid is None else samples.valid.expand_as(norm)
+    def __init__(self, density: Density, dtype: torch.dtype):
+        self.density, self.dtype = density, dtype
+        self.norms, self.valids = [], []
+
+    def add(self, norm: Tensor, mask: Tensor | None, keep_small: bool) -> None:
+        """Collect the gradient norms of the next piece."""
+        self.norms.append(norm)
+        if mask is not None:
+            self.valids.append((mask != 0).expand_as(norm))
+
+    def finish(self, sum_of_weight: Tensor | None, reduction: str) -> None:
+        """Make the weights, after the last piece."""
+        sizes = [norm.shape[0] for norm in self.norms]
+        norm = torch.cat(self.norms)
+        valid = torch.cat(self.valids) if self.valids else None
+        self.norms = self.valids = None
         total = sum_of_weight
         if total is None:
             total = valid.sum() if valid is not None else torch.full((), norm.numel(), device=norm.device)
-        self.total = total.clamp(min=1).to(samples.dtype)
-        weight = self.total / exact_gradient_density(norm, 1 / density.bins, valid)
-        if density.max_weight is not None:
-            weight = weight.clamp(max=density.max_weight)
-        self.weight = weight if valid is None else weight.masked_fill(~valid, 0)
-        self.sum_of_loss = torch.zeros((), dtype=samples.dtype, device=norm.device)
-        if sum_loss:
-            for part in samples.parts():
-                piece = samples.piece(part)
-                self.sum_of_loss += (term.loss(piece.pred, piece.target) * self.weight[part]).sum()
+        total = total.clamp(min=1).to(self.dtype)
+        weight = total / exact_gradient_density(norm, 1 / self.density.bins, valid)
+        if self.density.max_weight is not None:
+            weight = weight.clamp(max=self.density.max_weight)
+        weight = _scaled(weight, total, self.density.ranks, reduction)
+        self.weights = (weight if valid is None else weight.masked_fill(~valid, 0)).split(sizes)
 
-    def weigh(self, samples: Samples, part: slice, term: Term) -> tuple[Tensor, Tensor]:
-        """Derivative and harmonizing weight of each element in a piece."""
-        piece = samples.piece(part)
-        return term.derivative(piece.pred, piece.target), self.weight[part]
+    def of(self, piece: int, factor: Tensor | None = None) -> Tensor:
+        """Harmonizing weight of each element in a piece, times a scalar factor."""
+        return self.weights[piece] if factor is None else self.weights[piece] * factor
+
+
+def _scaled(weight: Tensor, total: Tensor, ranks: int, reduction: str) -> Tensor:
+    """The weights with which the sum over the elements is the loss."""
+    if reduction == "mean":
+        return weight / total if ranks == 1 else weight / (total / ranks)
+    return weight * ranks if reduction == "sum" and ranks > 1 else weight
 
 
 Weights = _RegionWeights | _ExactWeights
-
-
-def _elements(samples: Samples, term: Term, weights: Weights) -> Tensor:
-    """Each beta_i loss_i, shape (N, C) or (N, 1)."""
-    shape = (samples.pred.shape[0], 1) if term.per_sample else samples.pred.shape
-    result = samples.pred.new_zeros(shape, dtype=samples.dtype)
-    for part in samples.parts():
-        _, beta = weights.weigh(samples, part, term)
-        piece = samples.piece(part)
-        result[part] = term.loss(piece.pred, piece.target).mul_(beta)
-    return result
+GradientOf = Callable[[Tensor], Tensor]
 
 
 class _HarmonizedLoss(torch.autograd.Function):
-    """Gives ``value``, the loss computed without autograd, its gradient with respect to ``pred``; beta is constant."""
+    """Gives ``value``, the loss computed without autograd, its gradient with respect to ``pred``.
+
+    ``gradient_of`` makes it of the gradient with respect to the loss; the weights are constants.
+    """
 
     @staticmethod
-    def forward(ctx, pred: Tensor, value: Tensor, samples: Samples, term: Term, weights: Weights) -> Tensor:
-        ctx.save_for_backward(pred, samples.target, samples.valid)
-        ctx.term, ctx.weights = term, weights
+    def forward(ctx, pred: Tensor, samples: Samples, value: Tensor, gradient_of: GradientOf) -> Tensor:
+        # What gradient_of reads; saved for autograd to find out whether it was changed in the meantime.
+        ctx.save_for_backward(pred, *samples.targets, samples.weight)
+        ctx.gradient_of = gradient_of
         return value.view_as(value)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_output: Tensor):
-        samples = Samples(*ctx.saved_tensors)
-        gradient = torch.empty_like(samples.pred, dtype=samples.dtype)
-        for part in samples.parts():
-            derivative, beta = ctx.weights.weigh(samples, part, ctx.term)
-            beta = beta * (grad_output if grad_output.dim() == 0 else grad_output[part])
-            torch.mul(derivative, beta, out=gradient[part])
-        return gradient, None, None, None, None
+        ctx.saved_tensors  # noqa: B018
+        return ctx.gradient_of(grad_output), None, None, None
 
 
-def _traced_loss(samples: Samples, term: Term, weights: Weights, reduce: bool) -> Tensor:
+def _traced(samples: Samples, term: Term, weights: Weights, sum_of_weight: Tensor | None, reduction: str) -> Tensor:
     """The loss as an expression that a compiler differentiates and fuses."""
+    piece = samples.prepared()
     with torch.no_grad():
-        _, beta = weights.weigh(samples, slice(None), term)
-    piece = samples.piece(slice(None))
-    loss = term.loss(piece.pred, piece.target) * beta
-    return loss.sum() if reduce else loss
+        weights.add(gradient_norm(term, term.derivative(piece.pred, *piece.targets)), piece.mask, keep_small=False)
+        weights.finish(sum_of_weight, reduction)
+    loss = term.loss(piece.pred, *piece.targets) * weights.of(0)
+    return loss if reduction == "none" else loss.sum()
+
+
+def _in_one_go(
+    samples: Samples, term: Term, weights: Weights, sum_of_weight: Tensor | None, reduction: str
+) -> tuple[Tensor, GradientOf]:
+    piece = samples.prepared()
+    derivative, loss = term.derivative_and_loss(piece.pred, *piece.targets)
+    weights.add(gradient_norm(term, derivative), piece.mask, keep_small=False)
+    weights.finish(sum_of_weight, reduction)
+    beta = weights.of(0)
+    gradient, loss = derivative.mul_(beta), loss.mul_(beta)
+    return (loss if reduction == "none" else loss.sum()), gradient.mul
+
+
+def _in_pieces(
+    samples: Samples,
+    pieces: list[Samples],
+    term: Term,
+    weights: Weights,
+    sum_of_weight: Tensor | None,
+    reduction: str,
+) -> tuple[Tensor, GradientOf]:
+    for piece in pieces:
+        piece = piece.prepared()
+        weights.add(gradient_norm(term, term.derivative(piece.pred, *piece.targets)), piece.mask, keep_small=True)
+    weights.finish(sum_of_weight, reduction)
+
+    losses = []
+    for i, piece in enumerate(pieces):
+        piece = piece.prepared()
+        loss = term.loss(piece.pred, *piece.targets).mul_(weights.of(i))
+        losses.append(loss if reduction == "none" else loss.sum())
+
+    def gradient_of(grad_output: Tensor) -> Tensor:
+        gradient = torch.empty_like(samples.pred, dtype=samples.dtype)
+        size = pieces[0].pred.shape[0]
+        for i, (piece, out) in enumerate(zip(pieces, gradient.split(size))):
+            piece = piece.prepared()
+            if reduction == "none":
+                beta = weights.of(i) * grad_output[i * size : (i + 1) * size]
+            else:
+                beta = weights.of(i, grad_output)
+            torch.mul(term.derivative(piece.pred, *piece.targets), beta, out=out)
+        return gradient
+
+    return (torch.cat(losses) if reduction == "none" else torch.stack(losses).sum()), gradient_of
 
 
 def harmonized_loss(
@@ -215,22 +281,17 @@ def harmonized_loss(
         The loss. Of several ranks (``density.sync``) "mean" and "sum" are such that their average over the ranks is
         the loss of all samples together, which makes DistributedDataParallel's averaged gradient that of one process.
     """
-    reduce = reduction != "none"
-    traced = torch.compiler.is_compiling()
+    weights = (_ExactWeights if density.kind == "exact" else _RegionWeights)(density, samples.dtype)
+    if torch.compiler.is_compiling():
+        return _traced(samples, term, weights, sum_of_weight, reduction)
     with torch.no_grad():
         constant = samples._replace(pred=samples.pred.detach())
-        kind = _ExactWeights if density.kind == "exact" else _RegionWeights
-        weights = kind(constant, term, density, sum_of_weight, sum_loss=reduce and not traced)
-        if not traced:
-            value = weights.sum_of_loss if reduce else _elements(constant, term, weights)
-    if traced:
-        loss = _traced_loss(samples, term, weights, reduce)
-    else:
-        loss = _HarmonizedLoss.apply(samples.pred, value, constant, term, weights)
-    if not reduce:
-        return loss
-    loss = loss / weights.total if reduction == "mean" else loss
-    return loss if density.ranks == 1 else loss * density.ranks
+        pieces = constant.split()
+        if len(pieces) == 1:
+            value, gradient_of = _in_one_go(constant, term, weights, sum_of_weight, reduction)
+        else:
+            value, gradient_of = _in_pieces(constant, pieces, term, weights, sum_of_weight, reduction)
+    return _HarmonizedLoss.apply(samples.pred, samples, value, gradient_of)
 
 
 def as_rows(value: Tensor) -> Tensor:

@@ -6,9 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Relative surplus of the factor that finds a bin: with it rounding can only put a value one bin too high, never too
+# Relative surplus of the quotient that finds a bin: with it rounding can only put a value one bin too high, never too
 # low, so that one comparison with the bin's lower edge repairs it.
-_SURPLUS = 2.0**-22
+_SURPLUS = 2.0**-21
+
+# Rows that the count is made in: in parallel on a CPU, and on a GPU without queueing for the same few counters.
+_ROWS = {"cpu": 16}
+_ROWS_ELSEWHERE = 1024
 
 
 def unit_region(gradient_norm: Tensor, bins: int) -> Tensor:
@@ -31,21 +35,22 @@ def unit_region(gradient_norm: Tensor, bins: int) -> Tensor:
 
     Source: GHM paper (Li, Liu and Wang, AAAI 2019, arXiv:1811.05181), section "Unit Region Approximation".
     """
-    return region_of_valid(gradient_norm, bins, None).long()
+    return numbered_region(gradient_norm, bins, None) - 1
 
 
-def region_of_valid(gradient_norm: Tensor, bins: int, valid: Tensor | None) -> Tensor:
-    """Unit region of each valid element and ``bins`` for the others, as whole numbers in the dtype of the norm.
+def numbered_region(gradient_norm: Tensor, bins: int, mask: Tensor | None) -> Tensor:
+    """Number of the unit region of each element, from 1 to ``bins``, and 0 where the element does not count.
 
-    ``valid`` is bool and broadcasts against ``gradient_norm``; ``None`` means all.
+    ``mask`` is an integer that broadcasts against ``gradient_norm``, all bits set where an element counts and none
+    where not; ``None`` counts all.
     """
-    # All in floating point, and the comparison too: a CPU does these several at a time, but not integers or bools.
-    region = (gradient_norm * (bins * (1 + _SURPLUS))).floor_()
-    region -= torch.lt(gradient_norm, region / bins, out=torch.empty_like(region))
-    region = region.nan_to_num_(nan=0.0).clamp_(max=bins - 1)
-    if valid is None:
-        return region
-    return torch.maximum(region, torch.where(valid, 0.0, bins).to(region.dtype))
+    # All in floating point, and the comparison too: a CPU does these several at a time, but not bools.
+    region = torch.div(gradient_norm, 1 / (bins * (1 + _SURPLUS)), rounding_mode="trunc")
+    region += torch.ge(gradient_norm, region / bins, out=torch.empty_like(region))
+    region = region.nan_to_num_(nan=1.0).clamp_(max=bins).int()
+    if mask is not None:
+        region &= mask
+    return region.long()
 
 
 def region_count(region: Tensor, bins: int) -> Tensor:
@@ -63,31 +68,21 @@ def region_count(region: Tensor, bins: int) -> Tensor:
         >>> region_count(torch.tensor([0, 2, 2, 3]), bins=3)
         tensor([1, 0, 2])
     """
-    return region_count_and_sum(region, bins)[0]
+    return count_regions(bins - region.long(), bins).flip(0)
 
 
-def region_count_and_sum(region: Tensor, bins: int, value: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-    """As :func:`region_count`, and with it the sum of ``value``, of the shape of ``region``, in each region."""
-    if torch.compiler.is_compiling() and value is None:
+def count_regions(region: Tensor, bins: int) -> Tensor:
+    """As :func:`region_count` for int64 numbers from 1 to ``bins``, and 0 for what is left out."""
+    one = torch.ones((), dtype=torch.int32, device=region.device)
+    if torch.compiler.is_compiling():
         # In the shape that the region was computed in, the compiler counts in the same loop.
         count = torch.zeros(bins + 1, dtype=torch.int32, device=region.device)
-        one = torch.ones((), dtype=torch.int32, device=region.device)
-        return count.index_put_((region.long(),), one, accumulate=True)[:bins], None
-    # Many short rows instead of one long one: they run in parallel, a sum in float32 stays exact enough, and on a GPU
-    # they do not queue for the same few counters.
-    rows = 1024
-    index = region.flatten().long()
+        return count.index_put_((region,), one, accumulate=True)[1:]
+    rows = _ROWS.get(region.device.type, _ROWS_ELSEWHERE)
+    index = region.flatten()
     missing = -index.numel() % rows
     if missing:
-        index = F.pad(index, (0, missing), value=bins)
+        index = F.pad(index, (0, missing))
     index = index.view(rows, -1)
-    one = torch.ones((), dtype=torch.int32, device=region.device)
-    zeros = torch.zeros(rows, bins + 1, dtype=torch.int32, device=region.device)
-    count = zeros.scatter_add_(1, index, one.expand_as(index)).sum(0)[:bins]
-    if value is None:
-        return count, None
-    value = value.flatten()
-    if missing:
-        value = F.pad(value, (0, missing))
-    zeros = torch.zeros(rows, bins + 1, dtype=value.dtype, device=region.device)
-    return count, zeros.scatter_add_(1, index, value.view(rows, -1)).sum(0)[:bins]
+    count = torch.zeros(rows, bins + 1, dtype=torch.int32, device=region.device)
+    return count.scatter_add_(1, index, one.expand_as(index)).sum(0)[1:]
