@@ -39,6 +39,8 @@ def explain(error: Exception) -> str | None:
     unreadable_image = re.search(r"failed to load image: (\S.*)", text)
     if unreadable_image:
         return f"cannot decode the image {unreadable_image[1]}\nReplace the file or take it out of the annotations."
+    if "!buf.empty()" in text and "imdecode" in text:
+        return "an image file is empty\npython tools/check_dataset.py CONFIG names it."
     if isinstance(error, OSError):
         # An error from a DataLoader worker arrives as text only.
         in_worker = re.search(r"\[Errno \d+\] (.+?): '(.+?)'", text)
