@@ -135,7 +135,7 @@ def test_voc_data(missing: str | None, shapes, tmp_path: Path) -> None:
         "<annotation><object><name>cat</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax>\n"
         "<ymax>9</ymax></bndbox></object></annotation>"
     )
-    (root / "JPEGImages/7.jpg").touch()
+    (root / "JPEGImages/7.jpg").write_text("not looked into")
     gone = files.get(missing) or root / str(missing)
     if missing:
         shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
