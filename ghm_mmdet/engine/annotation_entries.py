@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import reprlib
 import xml.etree.ElementTree as ElementTree
@@ -11,9 +13,9 @@ from typing import Any
 
 from mmdet.datasets import CocoDataset, XMLDataset
 from mmengine.dataset import BaseDataset
+from PIL import Image
 
 from ghm_mmdet.engine.errors import UserError
-from ghm_mmdet.engine.preflight import parse_json
 
 # Beyond this a box is infinite as soon as it is a float32 tensor.
 LARGEST_NUMBER = 3.4e38
@@ -64,6 +66,18 @@ class Box:
     corners: tuple[float, float, float, float]
     crowd: bool
 
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height."""
+        x1, y1, x2, y2 = self.corners
+        return x2 - x1, y2 - y1
+
+    def is_in(self, image_size: tuple[float, float] | None) -> bool:
+        """Whether a part of it that has an area lies in an image of this (width, height)."""
+        x1, y1, x2, y2 = self.corners
+        right, bottom = image_size or (LARGEST_NUMBER, LARGEST_NUMBER)
+        return max(x1, 0) < min(x2, right) and max(y1, 0) < min(y2, bottom)
+
 
 @dataclass
 class ImageEntry:
@@ -101,18 +115,21 @@ def format_of(data_set: Any) -> str | None:
     return None
 
 
-def read_entries(data_set: BaseDataset, findings: Findings) -> list[ImageEntry]:
+def read_entries(data_set: BaseDataset, findings: Findings, content: Any = None) -> list[ImageEntry]:
     """Reads the annotations of a data set of mmdet's COCO or VOC format.
 
     Args:
         data_set: built with ``lazy_init=True``; only its paths and class names are used.
         findings: takes what is wrong with the files and what mmdet would silently leave out.
+        content: the JSON of a COCO file, where it has been read already.
 
     Returns:
         The images whose entries are whole, with the boxes of the config's classes.
     """
     try:
-        return read_coco(data_set, findings) if format_of(data_set) == "COCO" else read_voc(data_set, findings)
+        if format_of(data_set) == "COCO":
+            return read_coco(data_set, findings, content)
+        return read_voc(data_set, findings)
     except UserError as error:
         findings.breaks("annotation file", one_line(error))
     except OSError as error:
@@ -120,13 +137,24 @@ def read_entries(data_set: BaseDataset, findings: Findings) -> list[ImageEntry]:
     return []
 
 
-def coco_content(path: str) -> dict[str, list]:
-    """The lists images, annotations and categories of a COCO file.
+def parse_json(path: str) -> Any:
+    """Returns the content; raises UserError when the file is not whole JSON."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    # Besides broken JSON and text: a number of thousands of digits, brackets nested without end.
+    except (ValueError, RecursionError) as error:
+        message = f"the annotation file is not whole JSON ({error}): {path}\nCopy or download it again."
+        raise UserError(message) from error
+
+
+def coco_content(path: str, content: Any = None) -> dict[str, list]:
+    """The lists images, annotations and categories of a COCO file; its JSON may be given, to not read it again.
 
     Raises:
         UserError: the file is not JSON, or lacks one of the lists; no annotations at all is allowed.
     """
-    content = parse_json(path)
+    content = parse_json(path) if content is None else content
     if not isinstance(content, dict):
         raise UserError(f"no COCO annotation file, it holds {shown(content)}: {os.path.abspath(path)}")
     lists = {"annotations": [], **content}
@@ -136,9 +164,9 @@ def coco_content(path: str) -> dict[str, list]:
     return lists
 
 
-def read_coco(data_set: CocoDataset, findings: Findings) -> list[ImageEntry]:
+def read_coco(data_set: CocoDataset, findings: Findings, content: Any = None) -> list[ImageEntry]:
     """As :func:`read_entries`; raises UserError for a file that is no COCO file at all."""
-    content = coco_content(data_set.ann_file)
+    content = coco_content(data_set.ann_file, content)
     class_names = _category_names(content["categories"], data_set, findings)
     images: dict[Any, ImageEntry] = {}
     for place, entry in _whole_entries(content["images"], "images", IMAGE_FIELDS, findings):
@@ -195,12 +223,11 @@ def _category_names(categories: list, data_set: CocoDataset, findings: Findings)
     elif not used:
         findings.breaks(
             "class list",
-            f"none of the config's classes ({shown(classes)}) is among {shown(list(names.values()))}: {path}",
+            f"none of the config's classes ({shown(classes)}) is among {shown(list(names.values()))}",
         )
     elif used != classes:
         findings.suspects(
-            "class list that differs from the file's categories (mmdet numbers the classes in the file's order, so "
-            "names and labels do not belong together)",
+            OTHER_ORDER,
             f"{path}: {shown(used)}, the config has {shown(classes)}",
         )
     return names
@@ -240,6 +267,10 @@ def _is_box(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
 
 
+OTHER_ORDER = (
+    "class list that differs from the file's categories (mmdet numbers the classes in the file's order, so names and "
+    "labels do not belong together)"
+)
 OTHER_CLASSES = "objects of classes that the config leaves out (mmdet drops them)"
 IMAGE_FIELDS = {"id": _is_id, "file_name": _is_text, "width": _is_number, "height": _is_number}
 CATEGORY_FIELDS = {"id": _is_id, "name": _is_text}
@@ -300,6 +331,31 @@ def _read_voc_object(
         findings.breaks("objects with a missing or wrong field", f"{xml_path}, {place}: {shown(str(error))}")
         return
     entry.boxes.append(Box(place, name, corners, difficult))
+
+
+def unusable_images(entries: Iterable[ImageEntry]) -> tuple[list[str], list[str]]:
+    """The paths that are no files, and those of empty files; each folder is listed once, for speed."""
+    by_folder: dict[str, list[str]] = {}
+    for entry in entries:
+        by_folder.setdefault(os.path.dirname(entry.path) or ".", []).append(entry.path)
+    gone, empty = [], []
+    for folder, paths in by_folder.items():
+        sizes = {}
+        # A name with a null character is a ValueError.
+        with contextlib.suppress(OSError, ValueError), os.scandir(folder) as files:
+            sizes = {file.name: file.stat().st_size for file in files if file.is_file()}
+        gone += [path for path in paths if os.path.basename(path) not in sizes]
+        empty += [path for path in paths if sizes.get(os.path.basename(path)) == 0]
+    return gone, empty
+
+
+def image_size(path: str) -> tuple[int, int] | None:
+    """(width, height) from the head of the file, None where it is no image."""
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, ValueError, SyntaxError):
+        return None
 
 
 def _text(element: ElementTree.Element, key: str) -> str:

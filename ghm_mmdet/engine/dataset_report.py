@@ -202,7 +202,7 @@ def _summarise(entry: ImageEntry, part: Part) -> None:
             part.findings.suspects("boxes given twice", place)
         seen.add((box.class_name, box.corners))
         x1, y1, x2, y2 = box.corners
-        width, height = x2 - x1, y2 - y1
+        width, height = box.size
         if width <= 0 or height <= 0:
             part.findings.suspects("boxes of zero or negative size", place)
             continue
@@ -210,7 +210,7 @@ def _summarise(entry: ImageEntry, part: Part) -> None:
             part.findings.suspects("boxes smaller than a pixel", place)
         if entry.size is not None:
             right, bottom = entry.size
-            if x1 >= right or y1 >= bottom or x2 <= 0 or y2 <= 0:
+            if not box.is_in(entry.size):
                 part.findings.suspects("boxes outside the image", place)
                 continue
             if min(x1, y1) < -BORDER or x2 > right + BORDER or y2 > bottom + BORDER:

@@ -36,9 +36,12 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, KeyError) and unknown_type:
         name, registry = unknown_type[1].strip("'\""), unknown_type[2]
         return f"unknown type {name!r} in the config: the registry {registry} has no such entry.\n" + TYPE_HINT
-    unreadable_image = re.search(r"failed to load image: (\S.*)", text)
+    # From a DataLoader worker the text quotes the line of code first, and the message last.
+    unreadable_image = re.findall(r"failed to load image: (\S.*)", text)
     if unreadable_image:
-        return f"cannot decode the image {unreadable_image[1]}\nReplace the file or take it out of the annotations."
+        return f"cannot decode the image {unreadable_image[-1]}\nReplace the file or take it out of the annotations."
+    if "!buf.empty()" in text and "imdecode" in text:
+        return "an image file is empty\npython tools/check_dataset.py CONFIG names it."
     if isinstance(error, OSError):
         # An error from a DataLoader worker arrives as text only.
         in_worker = re.search(r"\[Errno \d+\] (.+?): '(.+?)'", text)

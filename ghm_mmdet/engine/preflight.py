@@ -12,13 +12,26 @@ from typing import Any
 
 import numpy
 from mmdet import registry as mmdet_registry
+from mmdet.datasets import XMLDataset
 from mmdet.models.detectors import RPN
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import Registry, init_default_scope
 
+from ghm_mmdet.engine.annotation_entries import (
+    OTHER_ORDER,
+    Findings,
+    ImageEntry,
+    coco_content,
+    format_of,
+    image_size,
+    parse_json,
+    read_entries,
+    shown,
+    unusable_images,
+)
 from ghm_mmdet.engine.checkpoint import read_checkpoint
-from ghm_mmdet.engine.errors import TYPE_HINT, RefusedCheckpointError, UserError, explain
+from ghm_mmdet.engine.errors import TYPE_HINT, RefusedCheckpointError, UserError, explain, notice
 
 # Reading a larger file twice would cost more than the mistake; its end alone is looked at.
 LARGEST_PARSED_ANNOTATION = 256 * 2**20
@@ -28,7 +41,7 @@ SCOPE_HINT = (
 
 
 def check_data(cfg: Config, phases: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Looks for the annotation files, images and evaluator files of every data set of the phases.
+    """Looks at the annotations of every data set of the phases, and whether its images and evaluator's file are there.
 
     Args:
         cfg: the config.
@@ -41,20 +54,24 @@ def check_data(cfg: Config, phases: tuple[str, ...]) -> dict[str, tuple[str, ...
         UserError: a file or folder is missing or broken; it names the path and what sets it.
     """
     classes: dict[str, tuple[str, ...]] = {}
-    checked: dict[str, Any] = {}
+    checked: dict[Any, Any] = {}
     for phase in phases:
         loader = cfg.get(f"{phase}_dataloader")
         if loader is None:
             continue
+        found = []
         for place, leaf in leaves(loader.dataset, f"{phase}_dataloader.dataset"):
-            names = _check_data_set(cfg, place, leaf, checked)
+            names, content = _check_data_set(cfg, place, leaf, checked)
             if names:
                 classes[place] = names
+            found.append(content)
         evaluators = cfg.get(f"{phase}_evaluator") or []
         for evaluator in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
             ann_file = evaluator.get("ann_file")
             if isinstance(ann_file, str) and "://" not in ann_file:
-                _check_annotation(cfg, ann_file, f"{phase}_evaluator.ann_file", checked)
+                content = _check_annotation(cfg, ann_file, f"{phase}_evaluator.ann_file", checked)
+                if content is not None and "Coco" in str(evaluator.get("type")):
+                    _check_evaluated(coco_content(os.path.abspath(ann_file), content), found, ann_file, phase)
     return classes
 
 
@@ -69,18 +86,19 @@ def leaves(data_set: Any, place: str) -> Iterator[tuple[str, dict]]:
         yield place, data_set
 
 
-def _check_data_set(cfg: Config, place: str, leaf: dict, checked: dict[str, Any]) -> tuple[str, ...]:
+def _check_data_set(cfg: Config, place: str, leaf: dict, checked: dict[Any, Any]) -> tuple[tuple[str, ...], Any]:
+    """Returns the class names, and the JSON of the annotation file where it is one."""
     ann_files = leaf.get("ann_file")
     if isinstance(ann_files, (list, tuple)):
         for ann_file in ann_files:
             root = leaf.get("data_root") or ""
             _check_annotation(cfg, os.path.join(root, ann_file), f"{place}.ann_file", checked)
-        return ()
+        return (), None
     data_set = build_part(mmdet_registry.DATASETS, {**leaf, "lazy_init": True}, place)
     # Files behind another backend (petrel, lmdb, http) are that backend's to check.
     remote = leaf.get("backend_args") or "://" in f"{leaf.get('data_root')}{ann_files}"
     if not isinstance(data_set, BaseDataset) or remote:
-        return ()
+        return (), None
     if data_set.data_root and not os.path.isdir(data_set.data_root):
         missing(cfg, "data root", data_set.data_root, place, "data_root")
     content = None
@@ -89,15 +107,21 @@ def _check_data_set(cfg: Config, place: str, leaf: dict, checked: dict[str, Any]
     for key, folder in data_set.data_prefix.items():
         if folder and not os.path.isdir(folder):
             missing(cfg, "folder", folder, place, f"data_prefix.{key}")
-    names = tuple(data_set.metainfo.get("classes") or ())
-    if isinstance(content, dict):
-        _check_coco(content, data_set, names, place)
-    elif isinstance(data_set, mmdet_registry.DATASETS.get("mmdet.XMLDataset")):
-        _check_voc(cfg, data_set, place)
-    return names
+    kind = format_of(data_set)
+    if kind == "VOC":
+        for key in ("img_subdir", "ann_subdir"):
+            folder = os.path.join(data_set.sub_data_root, getattr(data_set, key))
+            if not os.path.isdir(folder):
+                missing(cfg, "folder", folder, place, key)
+    if kind == "VOC" or (kind == "COCO" and content is not None):
+        key = (json.dumps(leaf, default=str, sort_keys=True), data_set.test_mode)
+        if key not in checked:
+            checked[key] = None
+            _check_entries(cfg, data_set, place, content)
+    return tuple(data_set.metainfo.get("classes") or ()), content if kind == "COCO" else None
 
 
-def _check_annotation(cfg: Config, ann_file: str, place: str, checked: dict[str, Any]) -> Any:
+def _check_annotation(cfg: Config, ann_file: str, place: str, checked: dict[Any, Any]) -> Any:
     """Returns what a JSON annotation file holds, None for any other kind, each file read once."""
     path = os.path.abspath(ann_file)
     if path in checked:
@@ -120,49 +144,81 @@ def read_json(path: str) -> Any:
     return parse_json(path)
 
 
-def parse_json(path: str) -> Any:
-    """Returns the content; raises UserError when the file is not whole JSON."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    # Besides broken JSON and text: a number of thousands of digits, brackets nested without end.
-    except (ValueError, RecursionError) as error:
-        message = f"the annotation file is not whole JSON ({error}): {path}\nCopy or download it again."
-        raise UserError(message) from error
-
-
-def _check_coco(content: dict, data_set: BaseDataset, names: tuple[str, ...], place: str) -> None:
-    lacks = [key for key in ("images", "categories") if not isinstance(content.get(key), list)]
-    if lacks:
-        raise UserError(f"no COCO annotation file, it has no list {', '.join(lacks)}: {_absolute(data_set.ann_file)}")
-    found = [category.get("name") for category in content["categories"]]
-    if names and not set(names) & set(found):
+def _check_entries(cfg: Config, data_set: BaseDataset, place: str, content: Any) -> None:
+    """Raises UserError for what breaks training in the annotations, and for images that are not there."""
+    ann_file = _absolute(data_set.ann_file)
+    advice = f"All that is wrong with the data: python tools/check_dataset.py {cfg.filename}"
+    findings = Findings()
+    entries = read_entries(data_set, findings, content)
+    if findings.breaking:
+        kind, finding = next(iter(findings.breaking.items()))
+        if kind == "class list":
+            advice = f"Set {place}.metainfo.classes to the file's names."
+        what = finding.places[0]
+        if kind != "annotation file":
+            what = f"{kind}: {what}{_others(finding.count)}, in {ann_file}"
+        raise UserError(f"{place}: {what}\n{advice}")
+    for kind, finding in findings.suspicious.items():
+        if kind == OTHER_ORDER:
+            notice(f"{place}: {kind}: {finding.places[0]}")
+    entries = _kept_images(data_set, entries)
+    if not entries:
+        raise UserError(f"{place}: no image is left, filter_cfg={data_set.filter_cfg} and {ann_file}\n{advice}")
+    # Of a part of the data only mmdet knows which images it is.
+    if data_set._indices is not None:
+        return
+    gone, empty = unusable_images(entries)
+    if gone or empty:
+        what, paths = ("image not found", gone) if gone else ("image file is empty", empty)
         raise UserError(
-            f"{place}: none of its {len(names)} classes ({_few(names)}) is among the {len(found)} categories "
-            f"({_few(found)}) of {_absolute(data_set.ann_file)}\nSet {place}.metainfo.classes to the file's names."
+            f"{place}: {what}: {_absolute(paths[0])}{_others(len(paths))}, of {len(entries)} in {ann_file}\n"
+            f"Set {place}.data_prefix to the folder of the images, or take them out of the annotations."
         )
-    if content["images"]:
-        image = os.path.join(data_set.data_prefix.get("img", ""), content["images"][0].get("file_name", ""))
-        if not os.path.isfile(image):
-            raise UserError(
-                f"image not found: {_absolute(image)}, the first of {_absolute(data_set.ann_file)}\n"
-                f"Set {place}.data_prefix.img to the folder of the images."
-            )
+    if format_of(data_set) == "VOC" and not data_set.test_mode and "FilterAnnotations" not in str(cfg.train_dataloader):
+        _check_areas(data_set, entries, place)
 
 
-def _check_voc(cfg: Config, data_set: Any, place: str) -> None:
-    for key in ("img_subdir", "ann_subdir"):
-        folder = os.path.join(data_set.sub_data_root, getattr(data_set, key))
-        if not os.path.isdir(folder):
-            missing(cfg, "folder", folder, place, key)
-    with open(data_set.ann_file, encoding="utf-8") as file:
-        first = file.readline().strip()
-    if not first:
-        raise UserError(f"the annotation file names no image: {_absolute(data_set.ann_file)}")
-    for folder, suffix in ((data_set.ann_subdir, ".xml"), (data_set.img_subdir, ".jpg")):
-        file = os.path.join(data_set.sub_data_root, folder, first + suffix)
-        if not os.path.isfile(file):
-            raise UserError(f"file not found: {_absolute(file)}, the first of {_absolute(data_set.ann_file)}")
+def _kept_images(data_set: BaseDataset, entries: list[ImageEntry]) -> list[ImageEntry]:
+    """What mmdet's ``filter_cfg`` keeps."""
+    filter_cfg = data_set.filter_cfg or {}
+    if data_set.test_mode:
+        return entries
+    if filter_cfg.get("filter_empty_gt"):
+        entries = [entry for entry in entries if entry.boxes]
+    smallest = filter_cfg.get("min_size", 0)
+    return [entry for entry in entries if entry.size is None or min(entry.size) >= smallest]
+
+
+def _check_areas(data_set: XMLDataset, entries: list[ImageEntry], place: str) -> None:
+    """Raises UserError for boxes whose regression targets are infinite; of COCO's boxes mmdet drops these itself."""
+    smallest = data_set.bbox_min_size
+    for entry in entries:
+        for box in entry.boxes:
+            learned = not box.crowd and (smallest is None or min(box.size) >= smallest)
+            # The annotated size may be wrong, and plays no part in the training.
+            if learned and not box.is_in(entry.size) and not box.is_in(image_size(entry.path)):
+                raise UserError(
+                    f"{place}: a box without an area in the image: {_absolute(entry.path)}, {box.place}: "
+                    f"{box.class_name} {shown(list(box.corners))}\nMend it, or drop all of them: "
+                    "dict(type='FilterAnnotations', min_gt_bbox_wh=(1, 1)) after Resize in the pipeline."
+                )
+
+
+def _check_evaluated(content: dict[str, list], found: list, ann_file: str, phase: str) -> None:
+    """Raises UserError when the data set has images that the evaluator's ground truth has not."""
+    if any(other is None for other in found):
+        return
+    known = {str(image.get("id")) for image in content["images"] if isinstance(image, dict)}
+    tested = {str(image["id"]) for other in found for image in other["images"]}
+    if not tested <= known:
+        raise UserError(
+            f"{phase}_evaluator.ann_file lacks {len(tested - known)} of the {len(tested)} images of {phase}_dataloader:"
+            f" {_absolute(ann_file)}\nSet it to the annotation file of {phase}_dataloader.dataset."
+        )
+
+
+def _others(count: int) -> str:
+    return f" (and {count - 1:,} more)" if count > 1 else ""
 
 
 def missing(cfg: Config, what: str, path: str, place: str, key: str) -> None:

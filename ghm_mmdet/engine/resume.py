@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.fileio import LocalBackend, register_backend
-from mmengine.hooks import CheckpointHook
-from mmengine.runner import Runner
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.runner import EpochBasedTrainLoop, Runner, set_random_seed
 
 from ghm_mmdet.engine.checkpoint import check_resumable, read_checkpoint
 from ghm_mmdet.engine.errors import RefusedCheckpointError, UserError, notice
@@ -43,6 +44,38 @@ def protect_checkpoints(runner: Runner) -> None:
             # The hook deletes the old checkpoint before it writes the new one.
             hook.max_keep_ckpts = 2
             runner.logger.info("max_keep_ckpts=1 leaves no whole checkpoint while the next is written: keeping 2.")
+
+
+class RepeatableEpochHook(Hook):
+    """Makes what is random in an epoch depend on the seed and the epoch alone, and not on what was run before it.
+
+    A resumed process has not drawn the random numbers of the epochs that it skips. So every epoch but the first, which
+    is that of mmengine, begins with a seed of its own, in this process and in new data-loading workers.
+    """
+
+    # Apart from the seeds of neighbouring workers, which mmengine numbers one by one.
+    STRIDE = 1_000_003
+
+    def before_train(self, runner: Runner) -> None:
+        if not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            return
+        length = len(runner.train_dataloader)
+        if runner.iter != runner.epoch * length:
+            runner.logger.warning(
+                f"The checkpoint was written at iteration {runner.iter}, which is not the end of an epoch (of {length} "
+                f"iterations): epoch {runner.epoch + 1} begins anew, with the weights and the lr of that iteration."
+            )
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        if runner.epoch == 0 or not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            return
+        seed = (runner.seed + self.STRIDE * runner.epoch) % 2**31
+        set_random_seed(seed)
+        loader = runner.train_dataloader
+        if isinstance(loader.worker_init_fn, partial) and "seed" in loader.worker_init_fn.keywords:
+            loader.worker_init_fn = partial(loader.worker_init_fn, seed=seed)
+            # Persistent workers take no new seed: this starts others.
+            loader._iterator = None
 
 
 def newest_whole_checkpoint(cfg: Config) -> tuple[str, dict] | None:

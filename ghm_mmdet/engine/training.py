@@ -31,7 +31,8 @@ from ghm_mmdet.engine.preflight import (
     check_work_dir,
     enter_default_scope,
 )
-from ghm_mmdet.engine.resume import newest_whole_checkpoint, protect_checkpoints
+from ghm_mmdet.engine.resume import RepeatableEpochHook, newest_whole_checkpoint, protect_checkpoints
+from ghm_mmdet.hooks.finite_loss_hook import FiniteLossHook
 
 
 def prepare(args: argparse.Namespace) -> Config:
@@ -62,6 +63,7 @@ def preflight(cfg: Config, *, partial: bool) -> None:
         found = _read_resumable(cfg.load_from) if cfg.load_from else newest_whole_checkpoint(cfg)
         cfg.resume = found is not None
         cfg.load_from, checkpoint = found or (None, None)
+        _go_on_with_seed(cfg, checkpoint)
     else:
         checkpoint = read_checkpoint(cfg.load_from) if cfg.get("load_from") else None
     if checkpoint is not None:
@@ -76,15 +78,28 @@ def _read_resumable(path: str) -> tuple[str, dict]:
     return path, checkpoint
 
 
+def _go_on_with_seed(cfg: Config, checkpoint: dict | None) -> None:
+    """Without a seed in the config the run drew one; mmengine takes it up again, but too late for the data's order."""
+    seed = (checkpoint or {}).get("meta", {}).get("seed")
+    randomness = dict(cfg.get("randomness") or {})
+    if randomness.get("seed") is None and isinstance(seed, int):
+        cfg.randomness = {**randomness, "seed": seed}
+
+
 def share_checkpoint_choice(cfg: Config) -> None:
-    """Makes all ranks continue from the checkpoint that the first rank chose."""
-    choice = [cfg.get("resume", False), cfg.get("load_from")]
+    """Makes all ranks continue from the checkpoint that the first rank chose, with its seed."""
+    choice = [cfg.get("resume", False), cfg.get("load_from"), dict(cfg.get("randomness") or {})]
     broadcast_object_list(choice)
-    cfg.resume, cfg.load_from = choice
+    cfg.resume, cfg.load_from, randomness = choice
+    if randomness:
+        cfg.randomness = randomness
 
 
 def run(cfg: Config) -> None:
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
     protect_checkpoints(runner)
+    runner.register_hook(RepeatableEpochHook())
+    if not any(isinstance(hook, FiniteLossHook) for hook in runner.hooks):
+        runner.register_hook(FiniteLossHook())
     warn_about_batch_size(runner)
     runner.train()

@@ -16,9 +16,10 @@ from ghm_mmdet.registry import HOOKS
 class FiniteLossHook(Hook):
     """Ends the training with an error that names the loss and the level of the feature pyramid where it turned NaN.
 
-    Every ``interval`` iterations it looks at each value that the model's loss modules (``loss_cls``, ``loss_bbox``,
-    ...) returned in that iteration, all in one transfer from the device; on the others it does nothing. Without it the
-    weights become NaN and the run goes on in silence.
+    Every ``interval`` iterations, and in the last one of an epoch, it looks at each value that the model's loss modules
+    (``loss_cls``, ``loss_bbox``, ...) returned in that iteration, all in one transfer from the device; on the others it
+    does nothing. Without it the weights become NaN and the run goes on in silence. tools/train.py adds one with the
+    default interval to a config that has none.
 
     Args:
         interval: iterations from one look to the next, at least 1.
@@ -48,7 +49,10 @@ class FiniteLossHook(Hook):
         return record
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
-        self._looking = self.every_n_train_iters(runner, self.interval)
+        # The end of an epoch too, before a checkpoint is made of weights that are no longer numbers.
+        self._looking = self.every_n_train_iters(runner, self.interval) or self.end_of_epoch(
+            runner.train_dataloader, batch_idx
+        )
         self._values.clear()
 
     def after_train_iter(
@@ -65,5 +69,6 @@ class FiniteLossHook(Hook):
         level = " (one call for each level, the finest first)" if len(calls) > 1 else ""
         raise UserError(
             f"{name} is {value.item()} at iteration {runner.iter + 1}{where if len(calls) > 1 else ''}{level}.\n"
-            "Go on from the last checkpoint with a lower learning rate, a longer warm-up, or max_weight in GHMC."
+            "Go on from the last checkpoint with a lower learning rate, a longer warm-up, or max_weight in GHMC; "
+            "tools/check_dataset.py finds boxes that make a loss infinite."
         )

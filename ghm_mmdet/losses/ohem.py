@@ -23,6 +23,9 @@ class OHEMLoss(SigmoidElementLoss):
     over one image after the other, equally many samples each. mmdet's anchor heads keep that order, but do not set the
     number; mmdet's FCOSHead does not keep it.
 
+    Of several GPUs each mines the samples of its own call, and there is no ``sync``: an image's choice must not hang on
+    what other GPUs hold. With ``per_image=True``, as in OHEMRetinaHead, the choice is the same on any number of them.
+
     Unlike the sampling OHEM of mmdet's ``train_cfg``, regression is left alone. ``"mean"`` without ``avg_factor``
     divides by the number of all elements, chosen or not.
 

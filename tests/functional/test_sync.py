@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.distributed
-import torch.multiprocessing
+from ranks import rank_main, run_ranks
 
 from ghm_mmdet.functional import ghm_c_loss, ghm_r_loss
 
@@ -38,13 +38,14 @@ def gradients(model, share, averages, sync):
     """Gradient of each kind of loss on one share; `averages` are moving averages that go on from case to case."""
     features, labels, target, weight = share
     result = []
-    for kind in ("sigmoid", "softmax", "moving", "regression"):
+    for kind in ("sigmoid", "softmax", "moving", "regression", "moving regression"):
         parameters = model.clone().requires_grad_()
         pred = features @ parameters
         options = {"bins": BINS, "sync": sync}
-        if kind == "moving":
-            options |= {"momentum": 0.75, "acc_sum": averages[0], "acc_norm": averages[1]}
-        if kind == "regression":
+        if "moving" in kind:
+            acc_sum, acc_norm = averages[kind]
+            options |= {"momentum": 0.75, "acc_sum": acc_sum, "acc_norm": acc_norm}
+        if "regression" in kind:
             loss = ghm_r_loss(pred, target, weight, **options)
         else:
             labels_of_kind = labels.clamp(max=3) if kind == "softmax" else labels
@@ -55,12 +56,10 @@ def gradients(model, share, averages, sync):
 
 
 def new_averages():
-    return torch.zeros(BINS, dtype=torch.float64), torch.zeros(BINS, dtype=torch.float64)
+    return {kind: torch.zeros(2, BINS, dtype=torch.float64) for kind in ("moving", "moving regression")}
 
 
-def run_rank(rank, ranks, folder):
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", f"file://{folder}/rendezvous", rank=rank, world_size=ranks)
+def run_rank(rank, ranks):
     averages, synced, alone = new_averages(), [], []
     for case in range(CASES):
         model, shares = make_case(case, ranks)
@@ -68,16 +67,13 @@ def run_rank(rank, ranks, folder):
             gradient = gradients(model, shares[rank], averages if sync else new_averages(), sync)
             torch.distributed.all_reduce(gradient)
             results.append(gradient / ranks)
-    torch.save({"synced": synced, "alone": alone, "acc_sum": averages[0]}, f"{folder}/{rank}.pt")
-    torch.distributed.destroy_process_group()
+    return {"synced": synced, "alone": alone, "averages": averages}
 
 
 @pytest.fixture(scope="module", params=[2, 3])
 def outcome(request, tmp_path_factory):
     ranks = request.param
-    folder = tmp_path_factory.mktemp(f"ranks{ranks}")
-    torch.multiprocessing.spawn(run_rank, (ranks, str(folder)), ranks)
-    return ranks, [torch.load(folder / f"{rank}.pt") for rank in range(ranks)]
+    return ranks, run_ranks(__file__, ranks, tmp_path_factory.mktemp(f"ranks{ranks}"))
 
 
 def test_averaged_gradient_is_that_of_one_process(outcome):
@@ -89,7 +85,8 @@ def test_averaged_gradient_is_that_of_one_process(outcome):
         expected = gradients(model, together, averages, sync=False)
         torch.testing.assert_close(results[0]["synced"][case], expected, rtol=1e-6, atol=1e-12)
     for result in results:
-        torch.testing.assert_close(result["acc_sum"], averages[0], rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(result["averages"], averages, rtol=1e-6, atol=1e-9)
+        assert all(torch.equal(result["averages"][kind], results[0]["averages"][kind]) for kind in averages)
 
 
 def test_without_sync_each_rank_harmonizes_for_itself(outcome):
@@ -107,3 +104,7 @@ def test_sync_alone_is_no_sync():
     model, shares = make_case(0, 2)
     alone = gradients(model, shares[0], new_averages(), sync=False)
     assert torch.equal(gradients(model, shares[0], new_averages(), sync=True), alone)
+
+
+if __name__ == "__main__":
+    rank_main(run_rank)

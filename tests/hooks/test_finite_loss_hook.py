@@ -51,7 +51,13 @@ def test_the_loss_the_iteration_and_the_level_are_named(tmp_path, data, layer, l
 
 def test_between_the_intervals_nothing_is_looked_at(tmp_path, data):
     with pytest.raises(UserError, match="at iteration 6"):
-        train(tmp_path, data, "bbox_head.retina_cls.bias", iteration=3, interval=3)
+        train(tmp_path, data, "bbox_head.retina_cls.bias", iteration=4, interval=3)
+
+
+def test_no_checkpoint_is_made_of_a_broken_epoch(tmp_path, data):
+    with pytest.raises(UserError, match="at iteration 8"):
+        train(tmp_path, data, "bbox_head.retina_cls.bias", iteration=5, interval=1000)
+    assert [path.name for path in (tmp_path / "run").glob("*.pth")] == ["epoch_1.pth"]
 
 
 def test_a_finite_run_goes_through(tmp_path, data):

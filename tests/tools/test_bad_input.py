@@ -79,7 +79,7 @@ def test_broken_cfg_options(fails, shapes, option: str) -> None:
         (["model.bbox_head.num_classes=4"], ["model.bbox_head.num_classes is 4", "3 classes", "disc"]),
         (
             [f"{TRAIN_DATA}.metainfo.classes=[a,b,c]"],
-            ["none of its 3 classes (a, b, c)", "disc, square, bar", "annotations.json"],
+            ["none of the config's classes (['a', 'b', 'c'])", "['disc', 'square', 'bar']", "annotations.json"],
         ),
     ],
 )
@@ -140,8 +140,12 @@ def test_voc_data(missing: str | None, shapes, tmp_path: Path) -> None:
     for name in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (root / name).mkdir(parents=True)
     files = {"list": root / "ImageSets/Main/train.txt", "xml": root / "Annotations/7.xml"}
-    for file in (*files.values(), root / "JPEGImages/7.jpg"):
-        file.write_text("7\n")
+    files["list"].write_text("7\n")
+    files["xml"].write_text(
+        "<annotation><object><name>cat</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax>\n"
+        "<ymax>9</ymax></bndbox></object></annotation>"
+    )
+    (root / "JPEGImages/7.jpg").write_text("not looked into")
     gone = files.get(missing) or root / str(missing)
     if missing:
         shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
@@ -195,8 +199,8 @@ def test_pretrained_weights_out_of_reach(
     )
 
 
-def test_image_that_is_missing_or_broken(tmp_path: Path) -> None:
-    """The preflight looks at the first image only; the others come up in a DataLoader worker."""
+def test_image_that_is_missing_or_broken(fails, tmp_path: Path) -> None:
+    """One that is missing is found before the training, one that is broken comes up in a DataLoader worker."""
     from mmdet.registry import TRANSFORMS
 
     from ghm_mmdet.engine.errors import explain
@@ -210,9 +214,10 @@ def test_image_that_is_missing_or_broken(tmp_path: Path) -> None:
         TRANSFORMS.build({"type": "LoadImageFromFile"})({"img_path": str(image)})
     assert explain(broken.value).startswith(f"cannot decode the image {image}\n")
 
-    image.unlink()
     done = run_tool("train.py", config, "--cfg-options", "train_dataloader.num_workers=1", cwd=tmp_path)
-    assert_plain(done.returncode, done.stderr, "No such file or directory", str(image))
+    assert_plain(done.returncode, done.stderr, f"cannot decode the image {image}")
+    image.unlink()
+    fails("train", [config, "--work-dir", "run"], "image not found", str(image))
 
 
 def test_mmcv_without_ops_and_wrong_versions(shapes, tmp_path: Path) -> None:

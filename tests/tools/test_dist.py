@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,22 +19,63 @@ from ghm_mmdet.engine.checkpoint import allow_mmengine_checkpoints, read_checkpo
 TOOLS = REPO / "tools"
 
 
-def run_script(script: str, *arguments: object, cwd: Path, **changes: str) -> subprocess.CompletedProcess:
+def free_port() -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+        return str(free.getsockname()[1])
+
+
+def run_script(script: str, *arguments: object, cwd: Path, **changes: str) -> subprocess.CompletedProcess:
+    port = changes.pop("PORT", None) or free_port()
     path = f"{changes.pop('PATH', '')}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = environment(PORT=port, PATH=path.lstrip(os.pathsep), **changes)
     command = [str(TOOLS / script), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=300)
 
 
+# Notes the moving averages of each rank, when the training begins and when it ends.
+WATCH = """
+import os
+import torch
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+@HOOKS.register_module()
+class WatchHook(Hook):
+    def note(self, runner, when):
+        losses = runner.model.module.bbox_head.loss_cls, runner.model.module.bbox_head.loss_bbox
+        averages = torch.cat([loss.acc_sum for loss in losses])
+        torch.save(averages, os.path.join(runner.work_dir, f"{when}_{runner.rank}.pt"))
+
+    def before_train(self, runner):
+        self.note(runner, "begin")
+
+    def after_train(self, runner):
+        self.note(runner, "end")
+"""
+
+
+def averages(run: Path, when: str) -> list[torch.Tensor]:
+    return [torch.load(run / f"{when}_{rank}.pt") for rank in range(2)]
+
+
 @pytest.mark.slow
-def test_two_ranks_train_and_test_on_gloo(shapes, tmp_path: Path) -> None:
-    """From another folder, into a work_dir with a space in its name."""
+def test_two_ranks_train_resume_and_test_on_gloo(shapes, tmp_path: Path) -> None:
+    """From another folder, into a work_dir with a space in its name.
+
+    Without sync each rank has moving averages of its own, and the first rank's are in the checkpoint: all ranks go on
+    from those.
+    """
+    (tmp_path / "watch_moving_averages.py").write_text(WATCH)
     run = tmp_path / "a run"
-    options = ["--cfg-options", "train_cfg.max_epochs=1"]
-    done = run_script("dist_train.sh", shapes.config, 2, "--work-dir", run, *options, cwd=tmp_path)
+    config = tmp_path / "watched.py"
+    config.write_text(
+        f'_base_ = "{shapes.config}"\ncustom_imports = dict(imports="watch_moving_averages")\n'
+        'custom_hooks = [dict(type="WatchHook")]\n'
+    )
+    arguments = [config, 2, "--work-dir", run]
+    changes = {"cwd": tmp_path, "PYTHONPATH": str(tmp_path)}
+    done = run_script("dist_train.sh", *arguments, "--cfg-options", "train_cfg.max_epochs=1", **changes)
     assert done.returncode == 0, done.stderr
     assert "GPU number: 2" in done.stdout
     # Eight images, two per rank and step: the two ranks share the epoch.
@@ -43,11 +85,69 @@ def test_two_ranks_train_and_test_on_gloo(shapes, tmp_path: Path) -> None:
     weights = read_checkpoint(str(run / "epoch_1.pth"))["state_dict"]
     assert not any(name.startswith("module.") for name in weights)
     assert torch.stack([value.float().sum() for value in weights.values()]).isfinite().all()
+    saved = torch.cat([weights[f"bbox_head.loss_{name}.acc_sum"] for name in ("cls", "bbox")])
+    first, second = averages(run, "end")
+    assert torch.equal(saved, first) and not torch.equal(first, second)
 
-    done = run_script("dist_test.sh", shapes.config, run / "epoch_1.pth", 2, "--work-dir", tmp_path / "t", cwd=tmp_path)
+    synced = [f"model.bbox_head.loss_{name}.sync=True" for name in ("cls", "bbox")]
+    done = run_script("dist_train.sh", *arguments, "--resume", "--cfg-options", *synced, **changes)
+    assert done.returncode == 0, done.stderr
+    assert f"resume: from {run / 'epoch_1.pth'}" in done.stderr
+    assert all(torch.equal(average, saved) for average in averages(run, "begin"))
+    first, second = averages(run, "end")
+    assert torch.equal(first, second) and not torch.equal(first, saved)
+
+    tested = [shapes.config, run / "epoch_2.pth", 2, "--work-dir", tmp_path / "t"]
+    done = run_script("dist_test.sh", *tested, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("coco/bbox_mAP: ") == 1
     assert "Epoch(test) [4/4]" in done.stdout
+
+
+@pytest.mark.slow
+def test_two_machines(shapes, tmp_path: Path) -> None:
+    """Two launches that find each other by NNODES, NODE_RANK, MASTER_ADDR and PORT, one rank each."""
+    changes = {"NNODES": "2", "MASTER_ADDR": "127.0.0.1", "PORT": free_port()}
+    arguments = [shapes.config, 1, "--work-dir", tmp_path / "run", "--cfg-options", "train_cfg.max_epochs=1"]
+    with ThreadPoolExecutor(2) as pool:
+        launches = [
+            pool.submit(run_script, "dist_train.sh", *arguments, cwd=tmp_path, NODE_RANK=str(node), **changes)
+            for node in range(2)
+        ]
+        first, second = (launch.result() for launch in launches)
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert "GPU number: 2" in first.stdout
+    assert re.findall(r"Epoch\(train\) +\[1\]\[(\d)/2\]", first.stdout) == ["1", "2"]
+    assert (tmp_path / "run" / "epoch_1.pth").is_file()
+
+
+# Starts its command once for each task, as srun does; scontrol names the first machine of the job.
+SRUN = """#!/bin/bash
+while [ "${1:0:2}" = -- ]; do
+    case $1 in --ntasks=*) n=${1#--ntasks=};; esac
+    shift
+done
+for ((i = 0; i < n; i++)); do
+    SLURM_PROCID=$i SLURM_LOCALID=$i SLURM_NTASKS=$n SLURM_NODELIST=machine "$@" &
+    pids+=($!)
+done
+for pid in "${pids[@]}"; do wait "$pid" || exit $?; done
+"""
+
+
+@pytest.mark.slow
+def test_slurm_trains(shapes, tmp_path: Path) -> None:
+    for name, text in (("srun", SRUN), ("scontrol", "#!/bin/sh\necho 127.0.0.1\n")):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    changes = {"PATH": str(tmp_path), "GPUS": "2", "GPUS_PER_NODE": "0", "MASTER_PORT": free_port()}
+    options = ["--cfg-options", "train_cfg.max_epochs=1"]
+    arguments = ["partition", "job", shapes.config, tmp_path / "run", *options]
+    done = run_script("slurm_train.sh", *arguments, cwd=tmp_path, **changes)
+    assert done.returncode == 0, done.stderr
+    assert "GPU number: 2" in done.stdout
+    assert re.findall(r"Epoch\(train\) +\[1\]\[(\d)/2\]", done.stdout) == ["1", "2"]
+    assert (tmp_path / "run" / "epoch_1.pth").is_file()
 
 
 def test_a_failing_preflight_stops_all_ranks_with_one_plain_error(shapes, tmp_path: Path) -> None:
