@@ -11,6 +11,7 @@ import numpy
 import oracles
 import pytest
 import torch
+from gradient_witness import ONE_EPOCH, Witness, train, train_rank
 from mmengine.hooks import Hook
 from mmengine.registry import VISBACKENDS
 from mmengine.runner import Runner
@@ -26,7 +27,6 @@ from ghm_mmdet.engine.gradient_norm_log import FILE_NAME, read_records
 from ghm_mmdet.hooks import GradientNormHook
 
 GHMC = dict(type="ghm_mmdet.GHMC", bins=30, momentum=0.75, use_sigmoid=True, loss_weight=2.0)
-ONE_EPOCH = {"train_cfg.max_epochs": 1, "default_hooks.checkpoint.interval": 100}
 
 
 @pytest.fixture(scope="module")
@@ -35,42 +35,6 @@ def data(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("gradients") / "data"
     write_shapes(root)
     return root
-
-
-class Witness(Hook):
-    """Keeps what the losses were called with in each iteration, and the gradient that came back."""
-
-    def __init__(self):
-        self.iterations: list[dict[str, list]] = []
-
-    def before_train(self, runner):
-        for name, module in runner.model.named_modules():
-            if name.rpartition(".")[2] in ("loss_cls", "loss_bbox"):
-                module.register_forward_hook(self.keeper(name))
-
-    def keeper(self, name):
-        def keep(module, inputs, output):
-            if not inputs[0].requires_grad:
-                return
-            call = [inputs[0].detach(), inputs[1], inputs[2] if len(inputs) > 2 else torch.ones(len(inputs[0]))]
-            self.iterations[-1].setdefault(name, []).append(call)
-            inputs[0].register_hook(call.append)
-
-        return keep
-
-    def before_train_iter(self, runner, batch_idx, data_batch=None):
-        self.iterations.append({})
-
-
-def train(cfg, *, witness=None, **hook) -> Runner:
-    cfg.custom_hooks = [dict(type="ghm_mmdet.GradientNormHook", **hook)]
-    cfg.merge_from_dict(ONE_EPOCH)
-    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    runner = Runner.from_cfg(cfg)
-    if witness:
-        runner.register_hook(witness)
-    runner.train()
-    return runner
 
 
 def records_of(runner: Runner) -> list:
@@ -135,22 +99,26 @@ def test_ghm_r_has_the_counts_weights_and_shares_of_loops(tmp_path, data):
     records = records_of(train(cfg, witness=witness, interval=2))
     assert [record.iteration for record in records] == [1, 2, 4]
     for record in records:
-        counts, norms, weighted, gradients = ([0.0] * 10 for _ in range(4))
-        for pred, target, weight, _ in witness.iterations[record.iteration - 1]["bbox_head.loss_bbox"]:
-            d = (pred - target).flatten().tolist()
-            valid = (weight > 0).flatten().tolist()
-            g = [abs(x) / math.hypot(x, 0.02) for x in d]
-            total = max(sum(valid), 1)
-            for norm, b, v in zip(g, oracles.region_weights(g, valid, total, 10), valid):
-                j = oracles.region(norm, 10)
-                counts[j] += v
-                norms[j] += norm * v
-                weighted[j] += b * norm
-                gradients[j] += b * norm / total
-        got = record.losses["bbox_head.loss_bbox"]
-        assert (got.kind, got.type, got.count) == ("regression", "GHMR", counts)
-        assert got.weight == pytest.approx([w / n if n else 0 for w, n in zip(weighted, norms)], rel=1e-3)
-        assert got.share == pytest.approx([x / sum(gradients) for x in gradients], rel=1e-3, abs=1e-8)
+        calls = witness.iterations[record.iteration - 1]["bbox_head.loss_bbox"]
+        check_ghm_r(record.losses["bbox_head.loss_bbox"], [call[:3] for call in calls])
+
+
+def check_ghm_r(got, calls) -> None:
+    counts, norms, weighted, gradients = ([0.0] * 10 for _ in range(4))
+    for pred, target, weight in calls:
+        d = (pred - target).flatten().tolist()
+        valid = (weight > 0).flatten().tolist()
+        g = [abs(x) / math.hypot(x, 0.02) for x in d]
+        total = max(sum(valid), 1)
+        for norm, b, v in zip(g, oracles.region_weights(g, valid, total, 10), valid):
+            j = oracles.region(norm, 10)
+            counts[j] += v
+            norms[j] += norm * v
+            weighted[j] += b * norm
+            gradients[j] += b * norm / total
+    assert (got.kind, got.type, got.count) == ("regression", "GHMR", counts)
+    assert got.weight == pytest.approx([w / n if n else 0 for w, n in zip(weighted, norms)], rel=1e-3)
+    assert got.share == pytest.approx([x / sum(gradients) for x in gradients], rel=1e-3, abs=1e-8)
 
 
 def focal(x: float, t: float) -> float:
@@ -179,19 +147,15 @@ def test_stock_losses(tmp_path, data, loss, size):
     records = records_of(train(cfg, witness=witness, interval=4, bins=6, mu=0.1))
     assert [record.iteration for record in records] == [1, 4]
     for record in records:
-        counts, norms, gradients = ([0.0] * 6 for _ in range(3))
+        counts, gradients = [0.0] * 6, [0.0] * 6
         for call in witness.iterations[record.iteration - 1]["bbox_head.loss_cls"]:
             for x, t, v in zip(*elements_of(call, 3)):
-                norm = abs(oracles.sigmoid(x) - t)
-                j = oracles.region(norm, 6)
+                j = oracles.region(abs(oracles.sigmoid(x) - t), 6)
                 counts[j] += v
-                norms[j] += v * norm
                 gradients[j] += v * size(x, t)
         got = record.losses["bbox_head.loss_cls"]
         assert got.count == counts
         assert got.share == pytest.approx([x / sum(gradients) for x in gradients], rel=1e-3, abs=1e-7)
-        weights = [w * n / g for w, n, g in zip(got.weight, norms, gradients) if g]
-        assert weights == pytest.approx([weights[0]] * len(weights), rel=0.7)  # levels differ in size
         box = record.losses["bbox_head.loss_bbox"]
         counts, gradients = [0] * 6, [0.0] * 6
         for pred, target, weight, _ in witness.iterations[record.iteration - 1]["bbox_head.loss_bbox"]:
@@ -243,6 +207,31 @@ def test_faster_rcnn_sampled_anchors_and_softmax(tmp_path, data):
     assert softmax.count == counts
     assert softmax.weight == pytest.approx(expected, rel=1e-3)
     assert softmax.share == pytest.approx([size / sum(sizes) for size in sizes], rel=1e-3)
+
+
+def test_soft_targets(tmp_path, data):
+    """The clean RPN's labels are anything between 0 and 1."""
+    cfg = faster_rcnn(tmp_path, data)
+    cfg.model.rpn_head.update(type="ghm_mmdet.CleanRPNHead", alpha=0.5)
+    cfg.model.rpn_head.loss_cls = dict(type="ghm_mmdet.GHMC", bins=30, use_sigmoid=True)
+    cfg.model.train_cfg.rpn.assigner = dict(type="ghm_mmdet.TopNIoUAssigner", num=20)
+    cfg.model.train_cfg.rpn.sampler = dict(type="PseudoSampler")
+    witness = Witness()
+    record = records_of(train(cfg, witness=witness, interval=100))[0]
+    loss = record.losses["rpn_head.loss_cls"]
+    counts, shares, soft = [0] * 30, [0.0] * 30, 0
+    for logits, targets, weight, gradient in witness.iterations[0]["rpn_head.loss_cls"]:
+        assert targets.shape == logits.shape
+        soft += sum(0 < t < 1 for t in targets.flatten().tolist())
+        valid = (weight > 0).flatten().tolist()
+        for x, t, v, size in zip(
+            logits.flatten().tolist(), targets.flatten().tolist(), valid, gradient.abs().flatten().tolist()
+        ):
+            j = oracles.region(abs(oracles.sigmoid(x) - t), 30)
+            counts[j] += v
+            shares[j] += size
+    assert soft > 0 and loss.count == counts
+    assert loss.share == pytest.approx([share / sum(shares) for share in shares], rel=1e-3, abs=1e-7)
 
 
 HEADS = {
@@ -434,6 +423,18 @@ def test_mixed_precision(tmp_path, data):
             assert sum(loss.share) == pytest.approx(1, rel=1e-4)
         weight = torch.cat([call[2] for call in calls["bbox_head.loss_cls"]])
         assert sum(record.losses["bbox_head.loss_cls"].count) == 3 * int((weight > 0).sum())
+
+
+@pytest.mark.slow
+def test_two_ranks_are_added_up_and_one_writes(tmp_path, data):
+    torch.multiprocessing.spawn(train_rank, (str(tmp_path), str(data)), 2)
+    lines = (tmp_path / "run" / FILE_NAME).read_text().splitlines()
+    records, _ = read_records(tmp_path / "run")
+    # Eight images, two for each rank and iteration.
+    assert len(lines) == 2 and [record.iteration for record in records] == [1, 2]
+    ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    for record, *calls in zip(records, *ranks):
+        check_ghm_r(record.losses["bbox_head.loss_bbox"], calls[0] + calls[1])
 
 
 class Overflow(Hook):
