@@ -7,6 +7,7 @@ from pathlib import Path
 from docs.snippets import REPO
 from tools.running import run_tool
 
+CONFIG = "configs/retinanet_ghm_digits.py"
 CHECKPOINT = Path("work_dirs/retinanet_ghm_digits/epoch_14.pth")
 # What is appended to a command so that it takes seconds in place of minutes.
 FEWER = {
@@ -20,7 +21,7 @@ def make_sandbox(folder: Path) -> Path:
         (folder / name).symlink_to(REPO / name)
     done = run_tool("make_digits.py", *FEWER["make_digits.py"], cwd=folder)
     assert done.returncode == 0, done.stderr
-    done = run_tool("train.py", "configs/retinanet_ghm_digits.py", *FEWER["train.py"], cwd=folder)
+    done = run_tool("train.py", CONFIG, *FEWER["train.py"], cwd=folder)
     assert done.returncode == 0, done.stderr
     (folder / CHECKPOINT.with_name("epoch_1.pth")).rename(folder / CHECKPOINT)
     return folder

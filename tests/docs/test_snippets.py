@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from docs.sandbox import CHECKPOINT, FEWER
+from docs.sandbox import CHECKPOINT, CONFIG, FEWER
 from docs.snippets import PAGES, REPO, SNIPPETS, Snippet, run_python, snippets_of
 from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs
@@ -25,7 +25,7 @@ from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import HOOKS
+from mmengine.registry import HOOKS, VISBACKENDS
 from mmengine.runner import Runner
 from tools.running import environment
 
@@ -85,6 +85,12 @@ def test_python_runs(
     monkeypatch.chdir(request.getfixturevalue("sandbox") if uses_demo(page) else tmp_path)
     with torch.random.fork_rng():
         names = run_python(programs(page))
+    register_all_modules()
+    # Pieces of a config: what they name must exist and take these arguments.
+    for hook in names.get("default_hooks", {}).values():
+        HOOKS.build(hook)
+    for backend in names.get("visualizer", {}).get("vis_backends", []):
+        assert VISBACKENDS.get(backend["type"])
     if page.name == "your_detector.md":
         # What its table says of 5 % wrong labels.
         plain, harmonized = (sum(scores) for scores in names["measured"].values())
@@ -254,7 +260,7 @@ ran: set[str] = set()
 @pytest.mark.parametrize("page", [pytest.param(p, id=p.name) for p, commands in DEMO_COMMANDS.items() if commands])
 def test_commands_about_the_digits_run(page: Path, sandbox: Path) -> None:
     """One after the other, those that another page has had already left out."""
-    names = {"CONFIG": "configs/retinanet_ghm_digits.py", "CHECKPOINT": str(CHECKPOINT)}
+    names = {"CONFIG": CONFIG, "CHECKPOINT": str(CHECKPOINT), "WORK_DIR": str(CHECKPOINT.parent)}
     for words in DEMO_COMMANDS[page]:
         line = shlex.join([*(names.get(word, word) for word in words), *FEWER.get(Path(words[1]).name, [])])
         if line in ran:
