@@ -17,9 +17,8 @@ from ghm_mmdet.engine.preflight import leaves
 from ghm_mmdet.engine.watched_losses import WatchedLoss, find_losses
 from ghm_mmdet.functional import focal_gradient_norm, ghm_gradient_norm, region_count, smooth_l1_gradient_norm
 from ghm_mmdet.functional.class_target import dense_target
-from ghm_mmdet.functional.harmonized_loss import Samples
+from ghm_mmdet.functional.gradient_histogram import Elements, region_of_valid
 from ghm_mmdet.functional.ohem import choose_samples
-from ghm_mmdet.functional.unit_region import region_of_valid
 
 HEADS = ("bbox_head", "rpn_head")
 # A picture has about this many bins, each unit region being cut into equally many.
@@ -68,18 +67,18 @@ class NormCount:
         count = region_count(region_of_valid(norm, self.bins, valid), self.bins).cpu()
         self.counts[kind] = self.counts.get(kind, torch.zeros(self.bins, dtype=torch.int64)) + count
 
-    def add_batch(self, calls: list[Samples]) -> None:
+    def add_batch(self, calls: list[Elements]) -> None:
         """Counts what the loss was called with in one batch: once, or once for each level."""
         if self.loss.kind == "regression":
-            for samples in calls:
-                for part in samples.parts():
-                    piece = samples.piece(part)
+            for elements in calls:
+                for part in elements.parts():
+                    piece = elements.piece(part)
                     self.add("all", self.loss.norm(piece.pred, piece.target), piece.valid)
             return
         kept = _hardest(calls)
-        for samples, keep in zip(calls, kept.split([len(samples.pred) for samples in calls])):
-            for part in samples.parts():
-                piece = samples.piece(part)
+        for elements, keep in zip(calls, kept.split([len(elements.pred) for elements in calls])):
+            for part in elements.parts():
+                piece = elements.piece(part)
                 norm = self.loss.norm(piece.pred, piece.target)
                 positive = dense_target(piece.target, piece.pred) > 0
                 valid = torch.ones_like(positive) if piece.valid is None else piece.valid.expand_as(positive)
@@ -88,12 +87,12 @@ class NormCount:
                 self.add("ohem", norm, valid & keep[part].unsqueeze(1))
 
 
-def _hardest(calls: list[Samples]) -> Tensor:
+def _hardest(calls: list[Elements]) -> Tensor:
     """Which samples of a batch OHEM keeps: all positives, and the negatives of highest loss, three for each."""
     loss, positive, counted = [], [], []
-    for samples in calls:
-        for part in samples.parts():
-            pred, target, valid = samples.piece(part)
+    for elements in calls:
+        for part in elements.parts():
+            pred, target, valid = elements.piece(part)
             dense = dense_target(target, pred)
             of_logit = F.binary_cross_entropy_with_logits(pred, dense, reduction="none")
             valid = torch.ones_like(pred, dtype=torch.bool) if valid is None else valid.expand_as(pred)
@@ -161,10 +160,10 @@ def count_gradient_norms(model: nn.Module, losses: list[WatchedLoss], batches: I
         UserError: a loss is called in a way that cannot be read, or never.
     """
     counts = [NormCount(loss, max(1, round(BINS / loss.bins))) for loss in losses]
-    calls: list[list[Samples]] = [[] for _ in losses]
+    calls: list[list[Elements]] = [[] for _ in losses]
     hooks = [
         loss.module.register_forward_hook(
-            lambda _, args, kwargs, __, loss=loss, of_batch=of_batch: of_batch.append(loss.samples(args, kwargs)),
+            lambda _, args, kwargs, __, loss=loss, of_batch=of_batch: of_batch.append(loss.elements(args, kwargs)),
             with_kwargs=True,
         )
         for loss, of_batch in zip(losses, calls)

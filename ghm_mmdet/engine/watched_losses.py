@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from ghm_mmdet.engine.errors import UserError
 from ghm_mmdet.functional import checks
+from ghm_mmdet.functional.gradient_histogram import Elements
 from ghm_mmdet.functional.gradient_norm import classification_gradient_norm, regression_gradient_norm
-from ghm_mmdet.functional.harmonized_loss import Samples, as_rows
+from ghm_mmdet.functional.harmonized_loss import as_rows
 from ghm_mmdet.losses import GHMR, ASL1Loss
 
 # Functions of the difference of prediction and target, element by element.
@@ -61,7 +62,7 @@ class WatchedLoss:
         """The tensor that a call of the module got its predictions in."""
         return next(iter(self._signature.bind(*args, **kwargs).arguments.values()))
 
-    def samples(self, args: Sequence, kwargs: Mapping) -> Samples:
+    def elements(self, args: Sequence, kwargs: Mapping) -> Elements:
         """What a call of the module was about, without gradient.
 
         Raises:
@@ -85,7 +86,7 @@ class WatchedLoss:
         if labels and isinstance(self.module, mmdet_losses.CrossEntropyLoss):
             counted = ((target >= 0) & (target != self.module.ignore_index)).reshape(-1, 1)
             valid = counted if valid is None else valid & counted
-        return Samples(as_rows(pred), target.flatten() if labels else as_rows(target), valid)
+        return Elements(as_rows(pred), target.flatten() if labels else as_rows(target), valid)
 
     def norm(self, pred: Tensor, target: Tensor) -> Tensor:
         """Gradient norm of each element, see :mod:`ghm_mmdet.functional.gradient_norm`."""

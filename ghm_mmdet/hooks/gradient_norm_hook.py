@@ -99,7 +99,7 @@ class GradientNormHook(Hook):
                 return
             pred = loss.prediction(args, kwargs)
             try:
-                samples = loss.samples(args, kwargs)
+                elements = loss.elements(args, kwargs)
             except UserError as error:
                 raise UserError(f"{error}\nName those that can be in losses=[...] of GradientNormHook.") from error
             if not pred.requires_grad:
@@ -109,7 +109,7 @@ class GradientNormHook(Hook):
             output.register_hook(arriving.append)
 
             def add(gradient: Tensor) -> None:
-                sums = gradient_histogram(samples, as_rows(gradient), loss.norm, loss.bins, per_sample=loss.per_sample)
+                sums = gradient_histogram(elements, as_rows(gradient), loss.norm, loss.bins, per_sample=loss.per_sample)
                 scale = arriving[0].double().abs().mean() * getattr(module, "loss_weight", 1.0)
                 weighted = torch.where(scale > 0, sums[2] * sums[0].sum() / scale, 0.0)
                 self._sums[loss.name] += torch.cat([sums, weighted.unsqueeze(0)])

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from ghm_mmdet.functional import classification_gradient_norm, regression_gradient_norm
-from ghm_mmdet.functional.gradient_histogram import gradient_histogram
-from ghm_mmdet.functional.harmonized_loss import Samples
+from ghm_mmdet.functional.gradient_histogram import Elements, gradient_histogram
 
 
 def naive(norms, sizes, valid, bins):
@@ -31,7 +30,7 @@ def make(samples=200, classes=3):
 @pytest.mark.parametrize("bins", [1, 7, 30])
 def test_equals_loops_over_the_elements(bins):
     logits, labels, gradient, valid = make()
-    result = gradient_histogram(Samples(logits, labels, valid), gradient, classification_gradient_norm, bins)
+    result = gradient_histogram(Elements(logits, labels, valid), gradient, classification_gradient_norm, bins)
     targets = oracles.one_hot(labels.tolist(), 3)
     norms = [abs(oracles.sigmoid(x) - t) for x, t in zip(logits.flatten().tolist(), targets)]
     expected = naive(norms, gradient.abs().flatten().tolist(), valid.expand(-1, 3).flatten().tolist(), bins)
@@ -44,7 +43,7 @@ def test_softmax_counts_samples():
     def norm(pred, target):
         return classification_gradient_norm(pred, target, use_sigmoid=False)
 
-    result = gradient_histogram(Samples(logits, labels, valid), gradient, norm, 10, per_sample=True)
+    result = gradient_histogram(Elements(logits, labels, valid), gradient, norm, 10, per_sample=True)
     norms = [1 - oracles.softmax(row)[label] for row, label in zip(logits.tolist(), labels.tolist())]
     sizes = [sum(map(abs, row)) / 2 for row in gradient.tolist()]
     torch.testing.assert_close(result, naive(norms, sizes, valid.flatten().tolist(), 10))
@@ -53,14 +52,14 @@ def test_softmax_counts_samples():
 def test_regression_and_no_weight():
     pred, _, gradient, _ = make(classes=4)
     target = torch.zeros_like(pred)
-    result = gradient_histogram(Samples(pred, target, None), gradient, regression_gradient_norm, 10)
+    result = gradient_histogram(Elements(pred, target, None), gradient, regression_gradient_norm, 10)
     norms = [abs(d) / math.hypot(d, 0.02) for d in pred.flatten().tolist()]
     torch.testing.assert_close(result, naive(norms, gradient.abs().flatten().tolist(), [True] * len(norms), 10))
 
 
 def test_many_pieces_count_like_one():
     logits, labels, gradient, valid = make(samples=300_000, classes=1)
-    result = gradient_histogram(Samples(logits, labels, valid), gradient, classification_gradient_norm, 4)
+    result = gradient_histogram(Elements(logits, labels, valid), gradient, classification_gradient_norm, 4)
     norm = (logits.sigmoid() - (labels.unsqueeze(1) == 0).double()).abs()
     for j in range(4):
         inside = valid & (norm >= j / 4) & ((norm < (j + 1) / 4) | (j == 3))
@@ -71,8 +70,8 @@ def test_many_pieces_count_like_one():
 
 def test_what_is_ignored_has_no_effect_even_when_it_is_no_number():
     logits, labels, gradient, valid = make()
-    clean = gradient_histogram(Samples(logits, labels, valid), gradient, classification_gradient_norm, 10)
+    clean = gradient_histogram(Elements(logits, labels, valid), gradient, classification_gradient_norm, 10)
     for value in (logits, gradient):
         value[~valid.squeeze(1)] = torch.nan
-    dirty = gradient_histogram(Samples(logits, labels, valid), gradient, classification_gradient_norm, 10)
+    dirty = gradient_histogram(Elements(logits, labels, valid), gradient, classification_gradient_norm, 10)
     assert torch.equal(clean, dirty)

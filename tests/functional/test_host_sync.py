@@ -5,8 +5,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ghm_mmdet.functional import classification_gradient_norm, ghm_c_loss, ghm_r_loss
-from ghm_mmdet.functional.gradient_histogram import gradient_histogram
-from ghm_mmdet.functional.harmonized_loss import Samples
+from ghm_mmdet.functional.gradient_histogram import Elements, gradient_histogram
 
 WAITING = {
     "_local_scalar_dense", "item", "is_nonzero", "equal", "allclose", "nonzero", "nonzero_static", "masked_select",
@@ -72,7 +71,7 @@ def test_regression(density):
 def test_histogram(form):
     logits = torch.randn(300, 7)
     target = torch.randint(0, 7, (300,)) if form == "labels" else torch.rand(300, 7)
-    samples = Samples(logits, target, torch.ones(300, 1) > 0)
+    samples = Elements(logits, target, torch.ones(300, 1) > 0)
     with Recorder() as recorder:
         gradient_histogram(samples, torch.randn(300, 7), classification_gradient_norm, 30)
     assert recorder.seen > 10 and recorder.waiting == []
