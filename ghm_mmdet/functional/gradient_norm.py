@@ -32,6 +32,11 @@ def classification_gradient_norm(logits: Tensor, target: Tensor, *, use_sigmoid:
         ValueError: shapes, dtypes or devices do not fit together.
 
     Source: GHM paper (Li, Liu and Wang, AAAI 2019, arXiv:1811.05181), section "Problem Description".
+
+    Example:
+        >>> classification_gradient_norm(torch.zeros(2, 2), torch.tensor([0, 2]))
+        tensor([[0.5000, 0.5000],
+                [0.5000, 0.5000]])
     """
     checks.check_prediction("logits", logits)
     checks.check_class_target(target, logits)
@@ -60,6 +65,10 @@ def regression_gradient_norm(pred: Tensor, target: Tensor, mu: float = 0.02) -> 
         ValueError: ``mu`` is not above 0, or ``target`` does not fit ``pred``.
 
     Source: GHM paper (arXiv:1811.05181), section "GHM-R Loss".
+
+    Example:
+        >>> regression_gradient_norm(torch.tensor([0.0, 4.0]), torch.zeros(2), mu=3.0)
+        tensor([0.0000, 0.8000])
     """
     checks.check_positive("mu", mu)
     checks.check_prediction("pred", pred)

@@ -49,6 +49,10 @@ def ghm_gradient_norm(gradient_norm: Tensor, count: Tensor) -> Tensor:
         The size of the derivative, the shape of ``gradient_norm``; 0 in an empty region.
 
     Source: GHM paper (Li, Liu and Wang, AAAI 2019, arXiv:1811.05181), sections "GHM-C Loss" and "GHM-R Loss".
+
+    Example:
+        >>> ghm_gradient_norm(torch.tensor([0.25, 0.75]), torch.tensor([3, 1]))
+        tensor([0.1667, 1.5000])
     """
     weight = harmonizing_weight(count, count.sum().to(gradient_norm.dtype))
     return weight[unit_region(gradient_norm, len(count))] * gradient_norm
@@ -71,6 +75,10 @@ def smooth_l1_gradient_norm(gradient_norm: Tensor, mu: float = 0.02, beta: float
         ValueError: ``mu`` or ``beta`` is not above 0.
 
     Source: GHM paper (arXiv:1811.05181), section "GHM-R Loss".
+
+    Example:
+        >>> smooth_l1_gradient_norm(torch.tensor([0.0, 0.8]), mu=3.0, beta=8.0)
+        tensor([0.0000, 0.5000])
     """
     checks.check_positive("mu", mu)
     checks.check_positive("beta", beta)

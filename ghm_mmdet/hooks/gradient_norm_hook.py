@@ -26,7 +26,7 @@ class GradientNormHook(Hook):
     r"""Records how many elements have which gradient norm, and what the loss makes of it.
 
     In the first iteration and then every ``interval`` iterations it looks at each ``loss_cls`` and ``loss_bbox`` of the
-    detector, whatever the loss: GHM, cross-entropy, Focal Loss, OHEM, ... The axis of gradient norms g (|p - t| for
+    detector, whatever the loss: GHM, cross-entropy, Focal Loss, OHEM, ... The axis of gradient norms g (abs(p - t) for
     classification, that of authentic smooth L1 for regression) is cut into M unit regions, and for each of them it
     takes
 
