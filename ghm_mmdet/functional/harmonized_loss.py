@@ -8,7 +8,7 @@ between them remember no more than one small integer for each element. Little da
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ _PIECE = {"cpu": 2**18}
 _PIECE_ELSEWHERE = 2**23
 
 
-class Term(Protocol):
+class Term:
     """The loss of one element before harmonizing; an element is a number of the prediction, or a whole sample."""
 
     per_sample: bool
