@@ -30,9 +30,11 @@ class Term:
 
     def derivative(self, pred: Tensor, *targets: Tensor) -> Tensor:
         """Derivative of the loss with respect to ``pred``, shape (N, C); a new tensor."""
+        raise NotImplementedError
 
     def loss(self, pred: Tensor, *targets: Tensor) -> Tensor:
         """Loss of each element, shape (N, C), or (N, 1) per sample; a new tensor."""
+        raise NotImplementedError
 
     def derivative_and_loss(self, pred: Tensor, *targets: Tensor) -> tuple[Tensor, Tensor]:
         """Both, from what they have in common."""

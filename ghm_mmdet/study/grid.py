@@ -89,7 +89,7 @@ def load_study(path: str | Path, results: Path) -> tuple[Config, list[Run]]:
     for noise, seed, method in product(study.get("noise", [0.0]), study.get("seeds", [0]), study.methods):
         entry = study.methods[method]
         tuned_as = entry.get("tuned_as", method) if isinstance(entry, dict) else method
-        for setting in [Setting(**best_setting(tuning, tuned_as))] if tuned_by else settings:  # type: ignore[arg-type]
+        for setting in [_best(tuning, tuned_by, tuned_as)] if tuned_by else settings:
             config = _config(path, study, method, noise, seed, setting)
             runs.append(Run(path.stem, method, float(noise), seed, setting, config))
     return study, runs
@@ -107,6 +107,13 @@ def _finished(search: Path, results: Path) -> list[dict]:
             f"Run it first: python tools/study.py {search}"
         )
     return rows
+
+
+def _best(tuning: list[dict], tuned_by: str, method: str) -> Setting:
+    best = best_setting(tuning, method)
+    if best is None:
+        raise UserError(f"the search {tuned_by} has no method {method!r} to tune by.")
+    return Setting(**best)
 
 
 def _config(path: Path, study: Config, method: str, noise: float, seed: int, setting: Setting | None) -> Config:

@@ -83,6 +83,9 @@ def test_tuned_by_a_search(tmp_path):
     finish(search, tmp_path, {0.1: 0.4, 0.2: 0.5, 0.3: 0.1})
     _, (run,) = load_study(path, tmp_path)
     assert run.setting == Setting(lr=0.2, loss_weight=3)
+    path.write_text('methods = dict(c=dict(config="method.py", tuned_as="b"))\ntuned_by = "finder"')
+    with pytest.raises(UserError, match="the search finder has no method 'b'"):
+        load_study(path, tmp_path)
     # A setting more, and the search is not finished any longer.
     search.write_text(search.read_text().replace("0.3]", "0.3, 0.4]"))
     with pytest.raises(UserError, match="1 of the 4 runs"):
