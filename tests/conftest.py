@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mmengine.logging import MMLogger
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -15,6 +17,16 @@ def _data_root(variable: str, name: str, marker: str) -> Path:
     if not (root / marker).is_dir():
         pytest.skip(f"real data absent: set {variable} to a folder that holds {marker} (looked in {root})")
     return root
+
+
+@pytest.fixture(autouse=True)
+def own_logger() -> Iterator[None]:
+    """mmengine's loggers keep the stdout of the test that first logs, which is closed after that test."""
+    yield
+    for logger in MMLogger._instance_dict.values():
+        for handler in logger.handlers:
+            handler.close()
+    MMLogger._instance_dict.clear()
 
 
 @pytest.fixture(scope="session")

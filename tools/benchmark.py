@@ -90,6 +90,7 @@ def benchmark_losses(args: argparse.Namespace, device, progress) -> None:
     report.write_json(args.out / "losses.json", rows, facts)
     report.plot_losses(args.out / "losses.png", rows, facts)
     report.print_losses(rows, facts)
+    report.print_growths(rows)
     print(f"written: {args.out / 'losses.json'}, {args.out / 'losses.png'}")
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import platform
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
+import numpy
 import torch
 from mmdet import __version__ as mmdet_version
 from rich.console import Console
@@ -58,6 +60,47 @@ def print_losses(rows: list[Row], facts: dict) -> None:
     Console(width=120).print(table)
 
 
+@dataclass(frozen=True)
+class Growth:
+    """How the time of a loss grows with the number of elements N: as (N log N) to the power ``exponent``.
+
+    Fitted to the medians by least squares of the logarithms; ``error`` is the largest distance of a median from the
+    fit, as a share of it.
+    """
+
+    loss: str
+    exponent: float
+    error: float
+
+
+def growths(rows: list[Row]) -> list[Growth]:
+    """The growth of each classification loss that was measured at three sizes or more, at the first number of bins."""
+    found = []
+    for loss, points in _by_size(rows).items():
+        if len(points) >= 3:
+            elements, seconds = numpy.array(points).T
+            size, time = numpy.log(elements * numpy.log(elements)), numpy.log(seconds)
+            exponent, offset = numpy.polyfit(size, time, 1)
+            error = numpy.expm1(numpy.abs(time - exponent * size - offset)).max()
+            found.append(Growth(loss, float(exponent), float(error)))
+    return found
+
+
+def _by_size(rows: list[Row]) -> dict[str, list[tuple[int, float]]]:
+    """Number of elements and median seconds of each classification loss, at the first number of bins."""
+    points: dict[str, list[tuple[int, float]]] = {}
+    for row in rows:
+        if row.task == "classification" and row.bins == rows[0].bins:
+            points.setdefault(row.loss, []).append((row.samples * row.channels, row.median))
+    return {loss: sorted(found) for loss, found in points.items()}
+
+
+def print_growths(rows: list[Row]) -> None:
+    """Say for each loss how its time grows, where enough sizes were measured."""
+    for growth in growths(rows):
+        print(f"{growth.loss}: time ~ (N log N)^{growth.exponent:.2f}, medians within {growth.error:.0%} of it")
+
+
 def print_steps(rows: list[StepRow], facts: dict) -> None:
     table = Table(title="training iteration, " + describe(facts))
     for heading in ("config", "median ms", "quartiles", "ratio"):
@@ -81,15 +124,10 @@ def plot_losses(path: Path, rows: list[Row], facts: dict) -> None:
     """Time over the number of elements, both logarithmic, with the first number of bins."""
     from matplotlib import pyplot
 
-    bins = rows[0].bins
     figure, axes = pyplot.subplots(figsize=(7, 5))
-    for loss in dict.fromkeys(row.loss for row in rows if row.task == "classification"):
-        points = sorted(
-            (row.samples * row.channels, row.median)
-            for row in rows
-            if row.loss == loss and row.bins == bins and row.task == "classification"
-        )
-        axes.loglog(*zip(*points), marker="o", label=loss)
+    exponents = {growth.loss: f" ~ (N log N)^{growth.exponent:.2f}" for growth in growths(rows)}
+    for loss, points in _by_size(rows).items():
+        axes.loglog(*zip(*points), marker="o", label=loss + exponents.get(loss, ""))
     axes.set(xlabel="elements (anchors x classes)", ylabel="seconds, forward + backward", title=describe(facts))
     axes.title.set_fontsize(8)
     axes.grid(which="both", alpha=0.3)

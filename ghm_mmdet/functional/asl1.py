@@ -40,7 +40,7 @@ def asl1_loss(pred: Tensor, target: Tensor, mu: float = 0.02) -> Tensor:
 
 def asl1_root(difference: Tensor, mu: float) -> Tensor:
     """sqrt(d^2 + mu^2), what ASL1 and its derivative d / sqrt(d^2 + mu^2) share."""
-    root = torch.sqrt(difference * difference + mu * mu)
+    root = (difference * difference).add_(mu * mu).sqrt_()
     # The square of a huge difference overflows although its root does not; this bound is beyond the root of all others.
     # (torch.hypot does not overflow either, but rounds otherwise than mmdet's GHMR, which the subtraction of mu shows.)
-    return torch.minimum(root, difference.abs() + 2 * mu)
+    return torch.minimum(root, difference.abs().add_(2 * mu))

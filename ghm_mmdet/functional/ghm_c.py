@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ghm_mmdet.functional import checks
+from ghm_mmdet.functional import checks, cpu_kernel
 from ghm_mmdet.functional.density import Density
 from ghm_mmdet.functional.harmonized_loss import Samples, Term, as_rows, harmonized_loss
 
@@ -157,6 +157,9 @@ def ghm_c_loss(
     rows = as_rows(logits)
     dense = target.dim() == logits.dim()
     target = as_rows(target) if dense else target.flatten()
+    samples = Samples(rows, (target,), weight)
+    if use_sigmoid and cpu_kernel.serves(samples, settings, reduction):
+        return cpu_kernel.harmonized_loss(samples, "dense" if dense else "label", settings, reduction)
     if torch.compiler.is_compiling() and use_sigmoid and not dense:
         # The compiler fuses this comparison away, while it could not fuse the scatter of the label term.
         target = target.unsqueeze(1) == torch.arange(rows.shape[1], device=rows.device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ghm_mmdet.functional import checks
+from ghm_mmdet.functional import checks, cpu_kernel
 from ghm_mmdet.functional.asl1 import asl1_root
 from ghm_mmdet.functional.density import Density
 from ghm_mmdet.functional.harmonized_loss import Samples, Term, as_rows, harmonized_loss
@@ -27,7 +27,7 @@ class _ASL1Term(Term):
     def derivative_and_loss(self, pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         difference = pred - target.to(pred.dtype)
         root = asl1_root(difference, self.mu)
-        return difference / root, root - self.mu
+        return difference.div_(root), root.sub_(self.mu)
 
 
 def ghm_r_loss(
@@ -99,6 +99,8 @@ def ghm_r_loss(
 
     rows = as_rows(pred)
     samples = Samples(rows, (as_rows(target),), weight)
-    sum_of_weight = None if weight is None else weight.to(samples.dtype).expand(rows.shape).sum()
+    sum_of_weight = None if weight is None else weight.expand(rows.shape).sum(dtype=samples.dtype)
+    if cpu_kernel.serves(samples, settings, reduction):
+        return cpu_kernel.harmonized_loss(samples, "asl1", settings, reduction, sum_of_weight, mu)
     loss = harmonized_loss(samples, _ASL1Term(mu), settings, reduction, sum_of_weight)
     return loss.view(pred.shape) if reduction == "none" else loss

@@ -109,7 +109,7 @@ class Prepared(NamedTuple):
     mask: Tensor | None
 
 
-class _RegionWeights:
+class RegionWeights:
     """Harmonizing weights looked up by unit region."""
 
     def __init__(self, density: Density, dtype: torch.dtype):
@@ -187,7 +187,7 @@ def _scaled(weight: Tensor, total: Tensor, ranks: int, reduction: str) -> Tensor
     return weight * ranks if reduction == "sum" and ranks > 1 else weight
 
 
-Weights = _RegionWeights | _ExactWeights
+Weights = RegionWeights | _ExactWeights
 GradientOf = Callable[[Tensor], Tensor]
 
 
@@ -283,7 +283,7 @@ def harmonized_loss(
         The loss. Of several ranks (``density.sync``) "mean" and "sum" are such that their average over the ranks is
         the loss of all samples together, which makes DistributedDataParallel's averaged gradient that of one process.
     """
-    weights = (_ExactWeights if density.kind == "exact" else _RegionWeights)(density, samples.dtype)
+    weights = (_ExactWeights if density.kind == "exact" else RegionWeights)(density, samples.dtype)
     if torch.compiler.is_compiling():
         return _traced(samples, term, weights, sum_of_weight, reduction)
     with torch.no_grad():

@@ -46,7 +46,8 @@ def numbered_region(gradient_norm: Tensor, bins: int, mask: Tensor | None) -> Te
     """
     # All in floating point, and the comparison too: a CPU does these several at a time, but not bools.
     region = torch.div(gradient_norm, 1 / (bins * (1 + _SURPLUS)), rounding_mode="trunc")
-    region += torch.ge(gradient_norm, region / bins, out=torch.empty_like(region))
+    lower_edge = region / bins
+    region += torch.ge(gradient_norm, lower_edge, out=lower_edge)
     region = region.nan_to_num_(nan=1.0).clamp_(max=bins).int()
     if mask is not None:
         region &= mask

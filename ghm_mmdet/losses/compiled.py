@@ -9,6 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ghm_mmdet.functional import cpu_kernel
+
 
 @functools.cache
 def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -26,8 +28,10 @@ def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         if broken:
             return function(*args, **kwargs)
         try:
+            if args[0].device.type == "cpu":
+                cpu_kernel.load()
             return graph(*args, **kwargs)
-        except torch._dynamo.exc.TorchDynamoException as error:
+        except (cpu_kernel.KernelError, torch._dynamo.exc.TorchDynamoException) as error:
             # An error in the arguments shows here too: then the function itself raises it, and the graph is not broken.
             result = function(*args, **kwargs)
             broken = True

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from mmengine.logging import MMLogger
 from tools.running import CONFIG, Shapes, assert_plain, load_tool, run_tool, write_shapes
-
-
-@pytest.fixture(scope="session", autouse=True)
-def lasting_log_stream() -> None:
-    """mmengine's logger keeps the stdout of the test that first logs, which is closed after that test."""
-    for handler in MMLogger.get_current_instance().handlers:
-        if isinstance(handler, logging.StreamHandler):
-            handler.setStream(sys.__stdout__)
 
 
 @pytest.fixture(autouse=True)

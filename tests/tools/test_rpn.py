@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import re
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from tools.running import CONFIG, REPO, load_tool
 
@@ -24,15 +20,6 @@ model = dict(
     rpn_head=dict(in_channels=16, feat_channels=16, anchor_generator=dict(scales=[4])))
 """
 RECALL = re.compile(r"Average Recall +\(AR\) @\[ IoU=0\.50:0\.95 \| area= +all \| maxDets=100 \] = (\d\.\d{3})")
-
-
-@pytest.fixture(autouse=True)
-def log_stream() -> Iterator[None]:
-    """A tool run in this process leaves a logger with the stdout of the test, which is closed after it."""
-    yield
-    for handler in MMLogger.get_current_instance().handlers:
-        if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
-            handler.stream = sys.__stdout__
 
 
 def run(tool: str, *arguments: object) -> None:
