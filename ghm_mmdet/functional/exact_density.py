@@ -44,16 +44,32 @@ def exact_gradient_density(gradient_norm: Tensor, eps: float, valid: Tensor | No
             f"valid must be bool of the shape of gradient_norm, {tuple(gradient_norm.shape)}, "
             f"got {checks.describe(valid)}"
         )
-    dtype = torch.promote_types(gradient_norm.dtype, torch.float32)
-    norm = gradient_norm.detach().to(dtype).abs()
-    # Infinity sorts behind every window.
-    counted = norm if valid is None else norm.masked_fill(~valid, torch.inf)
+    norm = gradient_norm.detach().to(torch.promote_types(gradient_norm.dtype, torch.float32)).abs()
+    mask = None if valid is None else valid.to(bits_dtype(norm)).neg_()
+    return masked_gradient_density(norm, eps, mask)
+
+
+def bits_dtype(value: Tensor) -> torch.dtype:
+    """The integers of the same size as the floats of a tensor."""
+    return torch.int64 if value.dtype == torch.float64 else torch.int32
+
+
+def masked_gradient_density(norm: Tensor, eps: float, mask: Tensor | None) -> Tensor:
+    """As :func:`exact_gradient_density`, for float32 or float64 values that are not negative.
+
+    ``mask`` is of :func:`bits_dtype` and the shape of ``norm``, all bits set where an element counts and none where
+    not: on a CPU several times faster than anything with bools.
+    """
     # Floats that are not negative sort like the integers of the same bits, and torch sorts integers faster. The search
     # then runs through both tables in order, several times faster than through memory at random.
-    bits = counted.flatten().view(torch.int32 if dtype == torch.float32 else torch.int64)
-    bits, order = bits.sort()
-    ordered = bits.view(dtype)
+    bits = norm.view(bits_dtype(norm))
+    if mask is not None:
+        # Infinity sorts behind every window.
+        infinity = torch.full((), torch.inf, dtype=norm.dtype, device=norm.device).view(bits.dtype)
+        bits = (bits & mask).bitwise_or_(~mask & infinity)
+    bits, order = bits.flatten().sort()
+    ordered = bits.view(norm.dtype)
     low, high = ordered - eps / 2, ordered + eps / 2
-    count = torch.searchsorted(ordered, high) - torch.searchsorted(ordered, low)
-    density = count / (high.clamp(max=1) - low.clamp(min=0))
+    count = torch.searchsorted(ordered, high).sub_(torch.searchsorted(ordered, low))
+    density = count / high.clamp_(max=1).sub_(low.clamp_(min=0))
     return torch.empty_like(density).scatter_(0, order, density).view(norm.shape)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ghm_mmdet.functional.density import Density
-from ghm_mmdet.functional.exact_density import exact_gradient_density
+from ghm_mmdet.functional.exact_density import masked_gradient_density
 from ghm_mmdet.functional.unit_region import count_regions, numbered_region
 
 # Elements in one piece: on a CPU what fits its second-level cache, on a GPU enough to keep it busy.
@@ -151,29 +151,33 @@ class _ExactWeights:
 
     def __init__(self, density: Density, dtype: torch.dtype):
         self.density, self.dtype = density, dtype
-        self.norms, self.valids = [], []
+        self.norms, self.masks = [], []
 
     def add(self, norm: Tensor, mask: Tensor | None, keep_small: bool) -> None:
         """Collect the gradient norms of the next piece."""
         self.norms.append(norm)
         if mask is not None:
-            self.valids.append((mask != 0).expand_as(norm))
+            self.masks.append(mask)
 
     def finish(self, sum_of_weight: Tensor | None, reduction: str) -> None:
         """Make the weights, after the last piece."""
         sizes = [norm.shape[0] for norm in self.norms]
         norm = torch.cat(self.norms)
-        valid = torch.cat(self.valids) if self.valids else None
-        self.norms = self.valids = None
+        mask = torch.cat(self.masks) if self.masks else None
+        self.norms = self.masks = None
         total = sum_of_weight
-        if total is None:
-            total = valid.sum() if valid is not None else torch.full((), norm.numel(), device=norm.device)
+        if total is None and mask is None:
+            total = torch.full((), norm.numel(), device=norm.device)
+        elif total is None:
+            total = -mask.sum() * (norm.shape[1] // max(1, mask.shape[1]))
         total = total.clamp(min=1).to(self.dtype)
-        weight = total / exact_gradient_density(norm, 1 / self.density.bins, valid)
+        weight = total / masked_gradient_density(norm, 1 / self.density.bins, mask)
         if self.density.max_weight is not None:
             weight = weight.clamp(max=self.density.max_weight)
         weight = _scaled(weight, total, self.density.ranks, reduction)
-        self.weights = (weight if valid is None else weight.masked_fill(~valid, 0)).split(sizes)
+        if mask is not None:
+            weight = (weight.view(mask.dtype) & mask).view(weight.dtype)
+        self.weights = weight.split(sizes)
 
     def of(self, piece: int, factor: Tensor | None = None) -> Tensor:
         """Harmonizing weight of each element in a piece, times a scalar factor."""
