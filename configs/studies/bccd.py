@@ -10,7 +10,7 @@ title = "BCCD as it is"
 tuned_by = "bccd_search"
 search = None
 seeds = [0, 1, 2, 3]
-reference = "Focal Loss"
+reference = ["Focal Loss", "CE"]
 options = {
     "_delete_": True,
     "train_dataloader.num_workers": 0,

@@ -71,7 +71,7 @@ def load_study(path: str | Path, results: Path) -> tuple[Config, list[Run]]:
       is a factor on that of the method's classification loss;
     - or ``tuned_by``: the name of a finished search, of which each method takes its own best setting, or that of the
       method which it names as ``tuned_as``;
-    - ``reference``: the method that the report compares the others with; ``title``.
+    - ``reference``: the method that the report compares the others with, or several; ``title``.
 
     Raises:
         UserError: the config is missing, unreadable or wrong, or the search that it is tuned by is not finished.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import operator
 import re
-from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -58,6 +59,7 @@ def write_report(configs: Path, results: Path, docs: Path) -> list[Path]:
             draw(groups, study, figure)
             written.append(figure)
             parts += [main_table(study, groups), f"![{study.title}](results/{figure.name})", class_table(groups)]
+            parts.append(difference_table(study, groups))
         return "\n\n".join((match[0].split("\n")[0], *parts, "<!-- end of study -->"))
 
     text = page.read_text(encoding="utf-8")
@@ -88,10 +90,15 @@ def mean_and_deviation(values: list[float]) -> str:
     return f"{fmean(values):.3f} ± {stdev(values):.3f}" if len(values) > 1 else f"{values[0]:.3f}"
 
 
-def paired_difference(rows: list[dict], reference: list[dict], value: Callable[[dict], float] = score) -> str:
+def references(study: Config) -> list[str]:
+    """The methods that the others are compared with."""
+    return [study.reference] if isinstance(study.reference, str) else list(study.reference)
+
+
+def paired_difference(rows: list[dict], reference: list[dict], keys: tuple[str, ...] = ("mAP",)) -> str:
     """Mean difference over the seeds that both have, with a 95 % percentile bootstrap interval over the seeds."""
-    other = {row["seed"]: value(row) for row in reference}
-    differences = [value(row) - other[row["seed"]] for row in rows if row["seed"] in other]
+    other = {row["seed"]: ap(row, *keys) for row in reference}
+    differences = [ap(row, *keys) - other[row["seed"]] for row in rows if row["seed"] in other]
     if not differences:
         return ""
     mean = fmean(differences)
@@ -107,8 +114,9 @@ def paired_difference(rows: list[dict], reference: list[dict], value: Callable[[
     return f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
-def ap(row: dict, name: str) -> float:
-    return row["ap"][name] if "ap" in row else 0.0
+def ap(row: dict, *keys: str) -> float:
+    """An entry of a run's AP, 0 where it broke off."""
+    return functools.reduce(operator.getitem, keys, row["ap"]) if "ap" in row else 0.0
 
 
 def table(heading: list[str], lines: list[list[str]]) -> str:
@@ -117,8 +125,8 @@ def table(heading: list[str], lines: list[list[str]]) -> str:
 
 
 def main_table(study: Config, groups: Groups) -> str:
-    reference = study.reference
-    heading = ["damaged", "loss", "setting", "n", "mAP", "AP50", "AP75", f"mAP less that of {reference}", "collapsed"]
+    compared = [f"mAP less that of {reference}" for reference in references(study)]
+    heading = ["damaged", "loss", "setting", "n", "mAP", "AP50", "AP75", *compared, "collapsed"]
     lines = []
     for (noise, method), rows in groups.items():
         setting = rows[0]["setting"]
@@ -129,31 +137,49 @@ def main_table(study: Config, groups: Groups) -> str:
                 "" if setting is None else f"lr {setting['lr']:g}, x {setting['loss_weight']:g}",
                 str(len(rows)),
                 *(mean_and_deviation([ap(row, name) for row in rows]) for name in ("mAP", "AP50", "AP75")),
-                "" if method == reference else paired_difference(rows, groups.get((noise, reference), [])),
+                *(
+                    "" if method == reference else paired_difference(rows, groups.get((noise, reference), []))
+                    for reference in references(study)
+                ),
                 f"{sum(map(collapsed, rows))}",
             ]
         )
     return table(heading, lines)
 
 
+def parts_of_ap(groups: Groups) -> dict[str, tuple[str, ...]]:
+    """Where a row has the parts of its AP: AP50 by class, AP by size."""
+    with_ap = [row["ap"] for rows in groups.values() for row in rows if "ap" in row]
+    classes = list(dict.fromkeys(name for found in with_ap for name in found["class"]))
+    sizes = list(dict.fromkeys(name for found in with_ap for name in found["size"]))
+    parts = {f"AP50 {name}": ("class", name, "AP50") for name in classes}
+    return parts | {f"AP {name}": ("size", name) for name in sizes}
+
+
 def class_table(groups: Groups) -> str:
     """AP50 by class, and AP by size."""
-    with_ap = [row for rows in groups.values() for row in rows if "ap" in row]
-    classes = list(dict.fromkeys(name for row in with_ap for name in row["ap"]["class"]))
-    sizes = list(dict.fromkeys(name for row in with_ap for name in row["ap"]["size"]))
-    lines = []
-    for (noise, method), rows in groups.items():
-        rows = [row for row in rows if "ap" in row]
-        if rows:
-            lines.append(
-                [
-                    f"{noise:.0%}",
-                    method,
-                    *(mean_and_deviation([row["ap"]["class"][name]["AP50"] for row in rows]) for name in classes),
-                    *(mean_and_deviation([row["ap"]["size"][name] for row in rows]) for name in sizes),
-                ]
-            )
-    return table(["damaged", "loss", *(f"AP50 {n}" for n in classes), *(f"AP {n}" for n in sizes)], lines)
+    parts = parts_of_ap(groups)
+    lines = [
+        [f"{noise:.0%}", method, *(mean_and_deviation([ap(row, *keys) for row in rows]) for keys in parts.values())]
+        for (noise, method), rows in groups.items()
+    ]
+    return table(["damaged", "loss", *parts], lines)
+
+
+def difference_table(study: Config, groups: Groups) -> str:
+    """Where a difference to the first reference comes from: which IoU, which class, which size."""
+    reference = references(study)[0]
+    parts = {"AP50": ("AP50",), "AP75": ("AP75",)} | parts_of_ap(groups)
+    lines = [
+        [
+            f"{noise:.0%}",
+            method,
+            *(paired_difference(rows, groups.get((noise, reference), []), keys) for keys in parts.values()),
+        ]
+        for (noise, method), rows in groups.items()
+        if method != reference
+    ]
+    return table(["damaged", f"less {reference}", *parts], lines)
 
 
 def search_table(study: Config, rows: list[dict]) -> str:

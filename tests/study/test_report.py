@@ -64,6 +64,22 @@ def test_table_holds_mean_deviation_and_paired_difference(tmp_path):
     assert written == [where[2] / "results.md", where[2] / "results" / "trial.png"]
 
 
+def test_differences_to_several_methods_and_where_they_come_from(tmp_path):
+    rows = [row(method, 0, value) for method, value in (("CE", 0.3), ("Focal", 0.4), ("GHM-C", 0.6))]
+    study = STUDY.replace('"b.py"', '"b.py", **{"GHM-C": "c.py"}').replace('"Focal"\n', '["Focal", "CE"]\n')
+    where = folders(tmp_path, rows, study)
+    write_report(*where)
+    text = (where[2] / "results.md").read_text()
+    assert "| mAP less that of Focal | mAP less that of CE | collapsed |" in text
+    main, _, parts = (line for line in text.splitlines() if "| GHM-C |" in line)
+    assert main.endswith("| +0.200 (one seed) | +0.300 (one seed) | 0 |")
+    assert "| damaged | less Focal | AP50 | AP75 | AP50 disc | AP small |" in text
+    differences = ["+0.200", "+0.100", "+0.200", "+0.050"]
+    assert parts == "| 0% | GHM-C | " + " | ".join(f"{value} (one seed)" for value in differences) + " |"
+    (focal,) = (line for line in text.splitlines() if "| Focal |" in line and "less" not in line and "+" in line)
+    assert focal.endswith("|  | +0.100 (one seed) | 0 |")
+
+
 def test_bootstrap_interval_against_resampling_by_hand():
     random = np.random.default_rng(1)
     a, b = random.normal(0.5, 0.05, 6), random.normal(0.45, 0.05, 6)
