@@ -80,10 +80,15 @@ def meet(cfg: Any) -> None:
 
 
 def part() -> None:
-    """Ends the process group after a run that went well."""
+    """Ends the process group after a run that went well, for all ranks together.
+
+    A rank that is done early would close its connections while another is still reading from them, which then fails at
+    the very end of its training.
+    """
     import torch
 
     if torch.distributed.is_initialized():
+        torch.distributed.barrier()
         torch.distributed.destroy_process_group()
 
 

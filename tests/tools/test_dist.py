@@ -115,7 +115,8 @@ def test_two_machines(shapes, tmp_path: Path) -> None:
             for node in range(2)
         ]
         first, second = (launch.result() for launch in launches)
-    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    for launch in (first, second):
+        assert launch.returncode == 0, launch.stderr
     assert "GPU number: 2" in first.stdout
     assert re.findall(r"Epoch\(train\) +\[1\]\[(\d)/2\]", first.stdout) == ["1", "2"]
     assert (tmp_path / "run" / "epoch_1.pth").is_file()
