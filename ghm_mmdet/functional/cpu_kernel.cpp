@@ -23,6 +23,8 @@ using Vec = at::vec::Vectorized<float>;
 
 // Elements worked on at a time, which stay in the first-level cache.
 constexpr int64_t kBlock = 1024;
+// Elements that are worth a thread of their own.
+constexpr int64_t kShare = 16384;
 // Neighbours are counted in tables of their own: most of them lie in one region, and a processor waits before it adds
 // again to what it has just written.
 constexpr int64_t kTables = 8;
@@ -125,7 +127,9 @@ struct ASL1Term {
 
   template <bool with_loss>
   void compute(const float* pred, int64_t start, int64_t size, Block& block) const {
-    const float square = static_cast<float>(mu * mu), bound = static_cast<float>(2 * mu), offset = static_cast<float>(mu);
+    const float square = static_cast<float>(mu * mu);
+    const float bound = static_cast<float>(2 * mu);
+    const float offset = static_cast<float>(mu);
     for (int64_t i = 0; i < size; ++i) {
       const float difference = pred[start + i] - target[start + i];
       const float root = std::min(std::sqrt(difference * difference + square), std::fabs(difference) + bound);
@@ -176,8 +180,7 @@ struct Statistics {
     float loss;
   };
 
-  explicit Statistics(int64_t bins)
-      : rows(bins + 1), table(kTables * rows), count(rows), loss(rows) {}
+  explicit Statistics(int64_t bins) : rows(bins + 1), table(kTables * rows), count(rows), loss(rows) {}
 
   void add(const Block& block, int64_t size) {
     int64_t i = 0;
@@ -237,18 +240,21 @@ void check(const Tensor& pred, const Tensor& target, const std::optional<Tensor>
   TORCH_CHECK(!weight.has_value() || (weight->is_contiguous() && weight->scalar_type() == at::kFloat), "weight");
 }
 
-// Calls function(start, size, block) on pieces of whole samples, in parallel; share(begin, end) makes what a thread
-// needs of its own.
-template <typename Function>
-void for_blocks(const Tensor& pred, Function function) {
+// Goes through the elements in blocks of whole samples, in parallel: work() makes in each thread what is then called
+// with (start, size, block).
+template <typename Work>
+void for_blocks(const Tensor& pred, Work work) {
+  if (pred.numel() == 0) {
+    return;
+  }
   const int64_t channels = pred.size(1);
-  const int64_t samples = channels == 0 ? 0 : pred.size(0);
-  const int64_t step = std::max<int64_t>(1, kBlock / std::max<int64_t>(1, channels));
-  at::parallel_for(0, samples, std::max<int64_t>(step, 16384 / std::max<int64_t>(1, channels)), [&](int64_t begin, int64_t end) {
+  const int64_t step = std::max<int64_t>(1, kBlock / channels);
+  const int64_t share = std::max<int64_t>(step, kShare / channels);
+  at::parallel_for(0, pred.size(0), share, [&](int64_t begin, int64_t end) {
     Block block(step * channels);
-    auto work = function();
+    auto call = work();
     for (int64_t sample = begin; sample < end; sample += step) {
-      work(sample * channels, std::min(step, end - sample) * channels, block);
+      call(sample * channels, std::min(step, end - sample) * channels, block);
     }
   });
 }
@@ -266,7 +272,7 @@ Tensor region_statistics(const Tensor& pred, const Tensor& target, const std::op
   with_term(term, pred, target, mu, [&](auto term) {
     for_blocks(pred, [&] {
       Statistics& own = statistics[at::get_thread_num()];
-      return [&, term](int64_t start, int64_t size, Block& block) {
+      return [&own, &region, logits, term](int64_t start, int64_t size, Block& block) {
         term.template compute<true>(logits, start, size, block);
         region.compute(start, size, block);
         own.add(block, size);
@@ -297,7 +303,7 @@ Tensor harmonized_gradient(const Tensor& pred, const Tensor& target, const std::
   const float* logits = pred.const_data_ptr<float>();
   with_term(term, pred, target, mu, [&](auto term) {
     for_blocks(pred, [&] {
-      return [&, term](int64_t start, int64_t size, Block& block) {
+      return [&table, &region, logits, out, term](int64_t start, int64_t size, Block& block) {
         term.template compute<false>(logits, start, size, block);
         region.compute(start, size, block);
         for (int64_t i = 0; i < size; ++i) {
@@ -315,7 +321,8 @@ Tensor harmonized_gradient(const Tensor& pred, const Tensor& target, const std::
 TORCH_LIBRARY(ghm_mmdet, library) {
   library.def("region_statistics(Tensor pred, Tensor target, Tensor? weight, str term, float mu, int bins) -> Tensor");
   library.def(
-      "harmonized_gradient(Tensor pred, Tensor target, Tensor? weight, str term, float mu, Tensor region_weight) -> Tensor");
+      "harmonized_gradient(Tensor pred, Tensor target, Tensor? weight, str term, float mu, Tensor region_weight)"
+      " -> Tensor");
 }
 
 TORCH_LIBRARY_IMPL(ghm_mmdet, CPU, library) {
