@@ -138,7 +138,7 @@ def harmonized_loss(
     with torch.no_grad():
         count, loss = torch.ops.ghm_mmdet.region_statistics(pred.detach(), target, weight, term, mu, density.bins)
         weights = RegionWeights(density, samples.dtype)
-        weights.count = count
+        weights.counts.append(count)
         weights.finish(sum_of_weight, reduction)
     value: Tensor = _HarmonizedLoss.apply(pred, target, weight, term, mu, weights.table[1:], loss)
     return value

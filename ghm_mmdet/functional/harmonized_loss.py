@@ -8,7 +8,7 @@ between them remember no more than one small integer for each element. Little da
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -114,14 +114,13 @@ class RegionWeights:
 
     def __init__(self, density: Density, dtype: torch.dtype):
         self.density, self.dtype = density, dtype
-        self.count = None
-        self.regions = []
+        self.counts: list[Tensor] = []
+        self.regions: list[Tensor] = []
 
     def add(self, norm: Tensor, mask: Tensor | None, keep_small: bool) -> None:
         """Count the gradient norms of the next piece."""
         region = numbered_region(norm, self.density.bins, mask)
-        count = count_regions(region, self.density.bins)
-        self.count = count if self.count is None else self.count + count
+        self.counts.append(count_regions(region, self.density.bins))
         self.regions.append(region.to(self._small) if keep_small else region)
 
     @property
@@ -132,8 +131,8 @@ class RegionWeights:
 
     def finish(self, sum_of_weight: Tensor | None, reduction: str) -> None:
         """Make the weights, after the last piece."""
-        total = self.count.sum() if sum_of_weight is None else sum_of_weight
-        count, total = self.density.over_ranks(self.count, total)
+        count = sum(self.counts[1:], self.counts[0])
+        count, total = self.density.over_ranks(count, count.sum() if sum_of_weight is None else sum_of_weight)
         total = total.clamp(min=1).to(self.dtype)
         weight = self.density.region_weight(count, total)
         weight = _scaled(weight, total, self.density.ranks, reduction)
@@ -151,7 +150,8 @@ class _ExactWeights:
 
     def __init__(self, density: Density, dtype: torch.dtype):
         self.density, self.dtype = density, dtype
-        self.norms, self.masks = [], []
+        self.norms: list[Tensor] = []
+        self.masks: list[Tensor] = []
 
     def add(self, norm: Tensor, mask: Tensor | None, keep_small: bool) -> None:
         """Collect the gradient norms of the next piece."""
@@ -164,11 +164,12 @@ class _ExactWeights:
         sizes = [norm.shape[0] for norm in self.norms]
         norm = torch.cat(self.norms)
         mask = torch.cat(self.masks) if self.masks else None
-        self.norms = self.masks = None
-        total = sum_of_weight
-        if total is None and mask is None:
+        del self.norms, self.masks
+        if sum_of_weight is not None:
+            total = sum_of_weight
+        elif mask is None:
             total = torch.full((), norm.numel(), device=norm.device)
-        elif total is None:
+        else:
             total = -mask.sum() * (norm.shape[1] // max(1, mask.shape[1]))
         total = total.clamp(min=1).to(self.dtype)
         weight = total / masked_gradient_density(norm, 1 / self.density.bins, mask)
@@ -177,7 +178,7 @@ class _ExactWeights:
         weight = _scaled(weight, total, self.density.ranks, reduction)
         if mask is not None:
             weight = (weight.view(mask.dtype) & mask).view(weight.dtype)
-        self.weights = weight.split(sizes)
+        self.weights: tuple[Tensor, ...] = weight.split(sizes)
 
     def of(self, piece: int, factor: Tensor | None = None) -> Tensor:
         """Harmonizing weight of each element in a piece, times a scalar factor."""
@@ -202,7 +203,7 @@ class _HarmonizedLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, pred: Tensor, samples: Samples, value: Tensor, gradient_of: GradientOf) -> Tensor:
+    def forward(ctx: Any, pred: Tensor, samples: Samples, value: Tensor, gradient_of: GradientOf) -> Tensor:
         # What gradient_of reads; saved for autograd to find out whether it was changed in the meantime.
         ctx.save_for_backward(pred, *samples.targets, samples.weight)
         ctx.gradient_of = gradient_of
@@ -210,7 +211,7 @@ class _HarmonizedLoss(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_output: Tensor):
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         ctx.saved_tensors  # noqa: B018
         return ctx.gradient_of(grad_output), None, None, None
 
@@ -245,22 +246,19 @@ def _in_pieces(
     sum_of_weight: Tensor | None,
     reduction: str,
 ) -> tuple[Tensor, GradientOf]:
-    for piece in pieces:
-        piece = piece.prepared()
+    for piece in map(Samples.prepared, pieces):
         weights.add(gradient_norm(term, term.derivative(piece.pred, *piece.targets)), piece.mask, keep_small=True)
     weights.finish(sum_of_weight, reduction)
 
     losses = []
-    for i, piece in enumerate(pieces):
-        piece = piece.prepared()
+    for i, piece in enumerate(map(Samples.prepared, pieces)):
         loss = term.loss(piece.pred, *piece.targets).mul_(weights.of(i))
         losses.append(loss if reduction == "none" else loss.sum())
 
     def gradient_of(grad_output: Tensor) -> Tensor:
         gradient = torch.empty_like(samples.pred, dtype=samples.dtype)
         size = pieces[0].pred.shape[0]
-        for i, (piece, out) in enumerate(zip(pieces, gradient.split(size))):
-            piece = piece.prepared()
+        for i, (piece, out) in enumerate(zip(map(Samples.prepared, pieces), gradient.split(size))):
             if reduction == "none":
                 beta = weights.of(i) * grad_output[i * size : (i + 1) * size]
             else:
@@ -297,7 +295,8 @@ def harmonized_loss(
             value, gradient_of = _in_one_go(constant, term, weights, sum_of_weight, reduction)
         else:
             value, gradient_of = _in_pieces(constant, pieces, term, weights, sum_of_weight, reduction)
-    return _HarmonizedLoss.apply(samples.pred, samples, value, gradient_of)
+    loss: Tensor = _HarmonizedLoss.apply(samples.pred, samples, value, gradient_of)
+    return loss
 
 
 def as_rows(value: Tensor) -> Tensor:
