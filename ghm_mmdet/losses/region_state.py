@@ -29,7 +29,7 @@ class RegionState(nn.Module):
         density: ``"region"`` or ``"exact"``.
         sync: whether the samples of all ranks count.
         compile: whether to run the loss as one graph of torch.compile, on a CPU with operators in C++ that are compiled
-            on their first use; where there is no compiler, a warning says so once and the loss runs as it would without.
+            on their first use; where there is no compiler, a warning says so once and the loss runs uncompiled.
 
     Raises:
         ValueError: an argument is out of its range.
