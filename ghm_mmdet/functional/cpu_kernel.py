@@ -44,7 +44,6 @@ class KernelError(RuntimeError):
     """The operators cannot be compiled or loaded here."""
 
 
-@functools.cache
 def load() -> None:
     """Compile the operators, unless that has been done before on such a machine, and load them.
 
@@ -56,9 +55,15 @@ def load() -> None:
     """
     global _loaded
     try:
-        _build()
+        _register()
     except (OSError, RuntimeError) as error:
         raise KernelError(str(error)) from error
+    _loaded = True
+
+
+@functools.cache
+def _register() -> None:
+    _build()
 
     @torch.library.register_fake("ghm_mmdet::region_statistics")
     def _(pred: Tensor, target: Tensor, weight: Tensor | None, term: str, mu: float, bins: int) -> Tensor:
@@ -67,8 +72,6 @@ def load() -> None:
     @torch.library.register_fake("ghm_mmdet::harmonized_gradient")
     def _(pred: Tensor, target: Tensor, weight: Tensor | None, term: str, mu: float, region_weight: Tensor) -> Tensor:
         return torch.empty_like(pred)
-
-    _loaded = True
 
 
 def _build() -> None:

@@ -20,7 +20,6 @@ def kernel():
     yield
     torch._dynamo.reset()
     cpu_kernel._loaded = False
-    cpu_kernel.load.cache_clear()
 
 
 @pytest.fixture

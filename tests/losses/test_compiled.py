@@ -6,8 +6,15 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from ghm_mmdet.functional import ghm_c_loss, ghm_r_loss
+from ghm_mmdet.functional import cpu_kernel, ghm_c_loss, ghm_r_loss
 from ghm_mmdet.losses import GHMC, GHMR
+
+
+@pytest.fixture(params=[True, False], ids=["C++", "traced"])
+def kernel(request, monkeypatch):
+    """Whether the graph may call the operators in C++."""
+    cpu_kernel.load()
+    monkeypatch.setattr(cpu_kernel, "_loaded", request.param)
 
 
 def classification(samples, seed):
@@ -61,7 +68,7 @@ def test_compiled_equals_eager_over_changing_shapes(build, make, recwarn):
     ],
     ids=str,
 )
-def test_every_form_is_one_graph(options):
+def test_every_form_is_one_graph(options, kernel):
     torch._dynamo.reset()
     backend = CompileCounterWithBackend("aot_eager")
     graph = torch.compile(ghm_c_loss, fullgraph=True, dynamic=True, backend=backend)
@@ -75,7 +82,7 @@ def test_every_form_is_one_graph(options):
     assert backend.frame_count <= 2
 
 
-def test_regression_is_one_graph():
+def test_regression_is_one_graph(kernel):
     torch._dynamo.reset()
     backend = CompileCounterWithBackend("aot_eager")
     graph = torch.compile(ghm_r_loss, fullgraph=True, dynamic=True, backend=backend)
