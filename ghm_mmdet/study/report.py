@@ -52,7 +52,7 @@ def write_report(configs: Path, results: Path, docs: Path) -> list[Path]:
         if not rows:
             parts.append("No results yet.")
         elif study.get("search"):
-            parts.append(search_table(study, rows))
+            parts += [search_table(study, rows), search_class_table(study, rows)]
         else:
             groups = grouped(study, rows)
             figure = docs / "results" / f"{match[1]}.png"
@@ -198,6 +198,27 @@ def search_table(study: Config, rows: list[dict]) -> str:
             cells.append(f"{mark}{fmean(map(score, found)):.3f}{mark}{note}" if found else "")
         lines.append([method, *cells])
     return table(["mAP", *(f"lr {s['lr']:g}, x {s['loss_weight']:g}" for s in settings)], lines)
+
+
+def search_class_table(study: Config, rows: list[dict]) -> str:
+    """AP50 by class of each method, in the first setting of the search and in the method's best."""
+    first = {"lr": study.search["lr"][0], "loss_weight": study.search["loss_weight"][0]}
+    parts = {name: keys for name, keys in parts_of_ap({(0.0, ""): rows}).items() if keys[0] == "class"}
+    lines = []
+    for method in study.methods:
+        cells = [
+            [row for row in rows if row["method"] == method and row["setting"] == setting]
+            for setting in (first, best_setting(rows, method))
+        ]
+        if all(cells):
+            lines.append(
+                [
+                    method,
+                    *(f"{fmean(ap(row, *keys) for row in found):.3f}" for keys in parts.values() for found in cells),
+                ]
+            )
+    where = f"lr {first['lr']:g}, x {first['loss_weight']:g}"
+    return table(["", *(f"{name} {place}" for name in parts for place in (f"at {where}", "at its best"))], lines)
 
 
 def draw(groups: Groups, study: Config, path: Path) -> None:

@@ -110,7 +110,11 @@ def test_search_marks_the_best_setting(tmp_path):
     rows = [row("CE", seed, value, setting={"lr": lr, "loss_weight": 1}) for lr, seed, value in values]
     where = folders(tmp_path, rows, STUDY + "search = dict(lr=[0.1, 0.2], loss_weight=[1])\n")
     write_report(*where)
-    assert "| CE | 0.300 | **0.500** | 0.200 (1 of 2 collapsed) |" in (where[2] / "results.md").read_text()
+    text = (where[2] / "results.md").read_text()
+    assert "| CE | 0.300 | **0.500** | 0.200 (1 of 2 collapsed) |" in text
+    assert (
+        "|  | AP50 disc at lr 0.1, x 1 | AP50 disc at its best |\n| --- | --- | --- |\n| CE | 0.400 | 0.600 |" in text
+    )
 
 
 def test_page_that_cannot_be_made(tmp_path):
