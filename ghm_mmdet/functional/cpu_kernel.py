@@ -56,7 +56,7 @@ def load() -> None:
     global _loaded
     try:
         _register()
-    except (OSError, RuntimeError) as error:
+    except (ImportError, OSError, RuntimeError) as error:
         raise KernelError(str(error)) from error
     _loaded = True
 

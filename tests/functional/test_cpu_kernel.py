@@ -1,6 +1,7 @@
 """The operators in C++ against the code in Python, which has oracles of its own."""
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -210,3 +211,20 @@ def test_without_a_compiler_a_plain_error(tmp_path):
     assert process.returncode == 1
     assert "KernelError: " in errors and "Traceback" not in errors
     assert not list(tmp_path.glob("*/*.so"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="these names are those of x86-64")
+@pytest.mark.parametrize("capability", ["avx2", "default"])
+def test_processors_with_narrower_vectors(capability, tmp_path):
+    """Torch and the operators built for another processor than this, on the tests that ask for equal regions."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", __file__, "-k", "test_gradient_norms_on or test_boxes or test_extreme"],
+        env={**os.environ, "TORCH_EXTENSIONS_DIR": str(tmp_path), "ATEN_CPU_CAPABILITY": capability},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "7 passed" in done.stdout
+    assert len(list(tmp_path.glob("*/cpu_kernel.so"))) == 1
