@@ -2,7 +2,8 @@
 
 A study trains a grid of configs, seeds and shares of damaged labels, each run in a process of its own. Results go to
 results/NAME.jsonl, one line a run; what stands there already is not run again, so that a study that was killed goes on
-where it was. --report rewrites the tables and figures of docs/results.md from these files alone.
+where it was, and what stands in the file of another study is taken over. --report rewrites the tables and figures of
+docs/results.md from these files alone.
 """
 
 from __future__ import annotations
@@ -79,6 +80,9 @@ def run_study(args: argparse.Namespace, path: str) -> None:
     console = Console(highlight=False, markup=False)
     with only_one(results) as lock:
         done = {row["config_hash"] for row in read_results(results)}
+        for run, row in taken_over([run for run in runs if run.config_hash not in done], args.results):
+            append_result(results, row)
+            done.add(run.config_hash)
         wanted = [run for run in runs if run.config_hash not in done]
         console.print(f"{Path(path).stem}: {len(runs)} runs, {len(runs) - len(wanted)} done before", soft_wrap=True)
         for run in wanted[:1]:
@@ -104,6 +108,17 @@ def run_study(args: argparse.Namespace, path: str) -> None:
                 pool.shutdown(cancel_futures=True, wait=False)
                 raise
     console.print(f"{Path(path).stem}: results in {results}", soft_wrap=True)
+
+
+def taken_over(runs: list, folder: Path) -> Iterator[tuple]:
+    """Runs that another study has made already, with their rows: the same config gives the same result."""
+    from ghm_mmdet.study.results import read_results
+
+    rows = {row["config_hash"]: row for path in sorted(folder.glob("*.jsonl")) for row in read_results(path)}
+    for run in runs:
+        if run.config_hash in rows:
+            setting = None if run.setting is None else vars(run.setting)
+            yield run, {**rows[run.config_hash], "study": run.study, "method": run.method, "setting": setting}
 
 
 def summary(row: dict) -> str:

@@ -18,7 +18,7 @@ from ghm_mmdet.engine.config import load_config
 from ghm_mmdet.engine.errors import UserError
 from ghm_mmdet.study.results import best_setting, read_results
 
-KEYS = {"methods", "seeds", "noise", "options", "search", "tuned_by", "reference", "title"}
+KEYS = {"methods", "seeds", "noise", "damage", "options", "search", "tuned_by", "reference", "title"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ def load_study(path: str | Path, results: Path) -> tuple[Config, list[Run]]:
     A study's config has
 
     - ``methods``: by name, a config of this repository (below ``configs/``), or a dict with ``config`` and ``options``;
-    - ``seeds``, and ``noise``, shares of damaged training labels (:class:`ghm_mmdet.transforms.DamageLabels`);
+    - ``seeds``, and ``noise``, shares of damaged training labels (:class:`ghm_mmdet.transforms.DamageLabels`), with
+      ``damage``, its further arguments;
     - ``options``: changes to all the configs, as in ``--cfg-options``;
     - ``search``: ``lr`` and ``loss_weight``, lists that make a grid; each method runs in every setting. The loss weight
       is a factor on that of the method's classification loss;
@@ -126,7 +127,7 @@ def _config(path: Path, study: Config, method: str, noise: float, seed: int, set
         loss = config.model.bbox_head.loss_cls
         loss.loss_weight = loss.get("loss_weight", 1.0) * setting.loss_weight
     if noise:
-        _damage_labels(config, noise, seed)
+        _damage_labels(config, noise, seed, study.get("damage", {}))
     return config
 
 
@@ -135,8 +136,9 @@ def _loaded(path: Path) -> Config:
     return load_config(str(path), [], work_dir=None, launcher="none")
 
 
-def _damage_labels(config: Config, share: float, seed: int) -> None:
-    damage = dict(type="ghm_mmdet.DamageLabels", share=share, num_classes=config.model.bbox_head.num_classes, seed=seed)
+def _damage_labels(config: Config, share: float, seed: int, further: dict) -> None:
+    num_classes = config.model.bbox_head.num_classes
+    damage = dict(type="ghm_mmdet.DamageLabels", share=share, num_classes=num_classes, seed=seed, **further)
     pipelines = [value for key, value in _entries(config.train_dataloader) if key == "pipeline"]
     for pipeline in pipelines:
         place = [step["type"] for step in pipeline].index("LoadAnnotations")

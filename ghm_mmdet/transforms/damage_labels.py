@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 
 import numpy
 from mmcv.transforms import BaseTransform
@@ -15,7 +16,7 @@ KINDS = ("wrong class", "jittered box", "missing box")
 
 @TRANSFORMS.register_module()
 class DamageLabels(BaseTransform):
-    """Damages a share of the boxes, each in one of three ways with equal chance.
+    """Damages a share of the boxes, each in one of three ways, or of those chosen, with equal chance.
 
     - wrong class: another class, any of the others with equal chance;
     - jittered box: moved and scaled to an IoU of 0.35 to 0.75 with the true box;
@@ -28,6 +29,7 @@ class DamageLabels(BaseTransform):
         share: of the boxes that are damaged, in [0, 1].
         num_classes: number of classes, at least 2.
         seed: an integer of at least 0.
+        kinds: the ways, of ``"wrong class"``, ``"jittered box"`` and ``"missing box"``.
 
     Required and modified keys: ``img_path``, ``img_shape``, ``gt_bboxes``, ``gt_bboxes_labels``, ``gt_ignore_flags``.
 
@@ -35,16 +37,19 @@ class DamageLabels(BaseTransform):
         ValueError: an argument is out of its range.
     """
 
-    def __init__(self, share: float, num_classes: int, seed: int = 0):
+    def __init__(self, share: float, num_classes: int, seed: int = 0, kinds: Sequence[str] = KINDS):
         if not 0 <= share <= 1:
             raise ValueError(f"share must be in [0, 1], got {share!r}")
         if num_classes < 2:
             raise ValueError(f"num_classes must be at least 2, for there to be a wrong class, got {num_classes!r}")
         if seed < 0:
             raise ValueError(f"seed must be at least 0, got {seed!r}")
+        if not kinds or not set(kinds) <= set(KINDS):
+            raise ValueError(f"kinds must be some of {', '.join(KINDS)}, got {kinds!r}")
         self.share = share
         self.num_classes = num_classes
         self.seed = seed
+        self.kinds = tuple(kinds)
 
     def transform(self, results: dict) -> dict:
         name = results["img_path"].replace("\\", "/").rsplit("/", 1)[-1]
@@ -55,7 +60,7 @@ class DamageLabels(BaseTransform):
         keep = numpy.ones(len(labels), dtype=bool)
         for index in range(len(labels)):
             # Drawn for every box, so that a larger share damages the same boxes and more.
-            damaged, kind = random.random() < self.share, KINDS[random.integers(len(KINDS))]
+            damaged, kind = random.random() < self.share, self.kinds[random.integers(len(self.kinds))]
             own = numpy.random.default_rng(random.integers(2**32))
             if not damaged:
                 continue
@@ -71,7 +76,10 @@ class DamageLabels(BaseTransform):
         return results
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(share={self.share}, num_classes={self.num_classes}, seed={self.seed})"
+        return (
+            f"{type(self).__name__}(share={self.share}, num_classes={self.num_classes}, seed={self.seed}, "
+            f"kinds={self.kinds})"
+        )
 
 
 def _jittered(box, img_shape: tuple[int, int], random: numpy.random.Generator):

@@ -59,6 +59,18 @@ def test_a_study_goes_on_where_it_was_and_repeats_itself(study, tmp_path):
     assert second[1]["ap"]["mAP"] == pytest.approx(first[1]["ap"]["mAP"], abs=1e-3)
     assert second[1]["loss"] == first[1]["loss"]
 
+    # Another study that holds one of the runs under another name takes it over.
+    other = study.with_name("other.py")
+    other.write_text(
+        STUDY.replace("CE=dict(", "other=dict(").replace('GHM="shapes.py", ', "").replace('"CE"\n', '"other"\n')
+    )
+    taken = run_tool("study.py", other, *arguments[1:])
+    assert taken.returncode == 0, taken.stderr
+    assert "other: 1 runs, 1 done before" in taken.stdout
+    (row,) = [json.loads(line) for line in (tmp_path / "results" / "other.jsonl").read_text().splitlines()]
+    (ce,) = (row for row in second if row["method"] == "CE")
+    assert row == {**ce, "study": "other", "method": "other"}
+
 
 @pytest.mark.slow
 def test_a_loss_that_diverges_is_a_result_and_a_mistake_is_none(study, tmp_path):

@@ -59,6 +59,16 @@ def test_share_and_kinds():
         assert damaged.count(kind) / len(damaged) == pytest.approx(1 / 3, abs=0.08)
 
 
+@pytest.mark.parametrize("kind", ["wrong class", "jittered box", "missing box"])
+def test_one_kind_alone(kind):
+    only = DamageLabels(share=1.0, num_classes=CLASSES, kinds=[kind])(sample("a"))
+    before = sample("a")
+    assert len(only["gt_bboxes"]) == (0 if kind == "missing box" else 40)
+    if kind != "missing box":
+        assert torch.equal(only["gt_bboxes"].tensor, before["gt_bboxes"].tensor) == (kind == "wrong class")
+        assert (only["gt_bboxes_labels"] == before["gt_bboxes_labels"]).all() == (kind == "jittered box")
+
+
 def test_a_larger_share_damages_the_same_boxes_and_more():
     for name in "abcdefgh":
         few, many = changes(0.2, name), changes(0.5, name)
@@ -118,6 +128,8 @@ def test_config_finds_it():
         (dict(share=1.5, num_classes=3), "share"),
         (dict(share=0.1, num_classes=1), "num_classes"),
         (dict(share=0.1, num_classes=3, seed=-1), "seed"),
+        (dict(share=0.1, num_classes=3, kinds=["no such"]), "kinds"),
+        (dict(share=0.1, num_classes=3, kinds=[]), "kinds"),
     ],
 )
 def test_bad_arguments(arguments, named):
