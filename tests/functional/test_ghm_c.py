@@ -304,3 +304,17 @@ def test_prediction_changed_before_backward_is_an_error():
     pred.add_(1)
     with pytest.raises(RuntimeError, match="inplace"):
         loss.backward()
+
+
+@pytest.mark.parametrize("share", [0.02, 0.2, 0.5, 0.9])
+@pytest.mark.parametrize("score", [0.05, 0.3, 0.45, 0.55, 0.7, 0.95])
+def test_contradicting_labels_push_the_score_to_one_half(share, score):
+    """Of samples that cannot be told apart: cross-entropy moves their score towards the share of positives."""
+    logits = torch.full((1000, 1), score).logit().requires_grad_()
+    target = (torch.arange(1000)[:, None] < share * 1000).float()
+    for loss, goal in (
+        (ghm_c_loss(logits, target, bins=10), 0.5),
+        (F.binary_cross_entropy_with_logits(logits, target), share),
+    ):
+        (gradient,) = torch.autograd.grad(loss, logits)
+        assert gradient.sum().sign() == (1 if score > goal else -1)
