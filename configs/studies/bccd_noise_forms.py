@@ -1,9 +1,9 @@
 """What GHM-C loses to damaged labels, and whether another form of it loses less: 40 % damaged, tested on clean labels.
 
 python tools/study.py configs/studies/bccd_search.py configs/studies/bccd_noise_forms.py
-6 runs of about 2.5 minutes on 2 CPU cores. All at the best setting that the search found for GHM-C. Where one mean takes
-the place of the three levels' sum, the weight is three times as large; where the weights are bounded, it is as large as
-makes the positives weigh what they weigh in cross-entropy.
+6 runs of about 2.5 minutes on 2 CPU cores. All at the best setting that the search found for GHM-C. Where one mean
+takes the place of the three levels' sum, the weight is three times as large; where the weights are bounded, it is as
+large as makes the positives weigh what they weigh in cross-entropy.
 """
 
 _base_ = "bccd.py"
