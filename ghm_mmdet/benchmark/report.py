@@ -77,7 +77,8 @@ def growths(rows: list[Row]) -> list[Growth]:
     """The growth of each classification loss that was measured at three sizes or more, at the first number of bins."""
     found = []
     for loss, points in _by_size(rows).items():
-        if len(points) >= 3:
+        points = [(elements, seconds) for elements, seconds in points if elements > 1]
+        if len({elements for elements, _ in points}) >= 3:
             elements, seconds = numpy.array(points).T
             size, time = numpy.log(elements * numpy.log(elements)), numpy.log(seconds)
             exponent, offset = numpy.polyfit(size, time, 1)

@@ -29,6 +29,8 @@ def test_growth_is_the_exponent_over_n_log_n():
     (growth,) = growths([row(n, 3e-9 * n * math.log(n) * factor) for n, factor in zip(sizes, (1.0, 1.5, 1.0))])
     assert 0.2 < growth.error < 0.5
     assert growths([row(10**5, 1.0), row(10**6, 10.0)]) == []
+    # One element has no N log N, and one size measured three times no growth.
+    assert growths([row(n, 1.0) for n in (1, 10, 100)]) == growths([row(10, 1.0)] * 3) == []
 
 
 @pytest.mark.slow
