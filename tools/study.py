@@ -73,6 +73,7 @@ def run_study(args: argparse.Namespace, path: str) -> None:
     from ghm_mmdet.engine.preflight import check_data, enter_default_scope
     from ghm_mmdet.study.grid import load_study
     from ghm_mmdet.study.results import append_result, read_results
+    from ghm_mmdet.study.scenes import make_scenes, moved
     from ghm_mmdet.study.training import train
 
     _, runs = load_study(path, args.results)
@@ -85,9 +86,14 @@ def run_study(args: argparse.Namespace, path: str) -> None:
             done.add(run.config_hash)
         wanted = [run for run in runs if run.config_hash not in done]
         console.print(f"{Path(path).stem}: {len(runs)} runs, {len(runs) - len(wanted)} done before", soft_wrap=True)
-        for run in wanted[:1]:
+        made = {}
+        for run in {run.scenes: run for run in wanted}.values():
             enter_default_scope(run.config)
-            check_data(run.config, ("train", "val"))
+            if run.scenes is not None:
+                console.print(f"{run.scenes}: making or finding its scenes", soft_wrap=True)
+                made[run.scenes] = make_scenes(run.config, args.work_dir / "scenes")
+            config = moved(run.config, made[run.scenes].path) if run.scenes in made else run.config
+            check_data(config, ("train", "val"))
         threads = args.threads or max(1, (os.cpu_count() or 1) // args.jobs)
         columns = (*Progress.get_default_columns()[:3], TimeElapsedColumn(), "left", TimeRemainingColumn())
         progress = Progress(*columns, console=console)
@@ -95,7 +101,9 @@ def run_study(args: argparse.Namespace, path: str) -> None:
             task = progress.add_task(Path(path).stem, total=len(wanted))
             script = REPO / "tools" / "train.py"
             futures = {
-                pool.submit(train, run, script, args.work_dir / run.study / run.name, threads, lock): run
+                pool.submit(
+                    train, run, script, args.work_dir / run.study / run.name, threads, lock, made.get(run.scenes)
+                ): run
                 for run in wanted
             }
             try:
@@ -118,7 +126,9 @@ def taken_over(runs: list, folder: Path) -> Iterator[tuple]:
     for run in runs:
         if run.config_hash in rows:
             setting = None if run.setting is None else vars(run.setting)
-            yield run, {**rows[run.config_hash], "study": run.study, "method": run.method, "setting": setting}
+            named = {"study": run.study, "method": run.method, "setting": setting}
+            scenes = {} if run.scenes is None else {"scenes": run.scenes}
+            yield run, {**rows[run.config_hash], **named, **scenes}
 
 
 def summary(row: dict) -> str:

@@ -17,8 +17,9 @@ from mmengine.config import Config
 from ghm_mmdet.engine.config import load_config
 from ghm_mmdet.engine.errors import UserError
 from ghm_mmdet.study.results import best_setting, read_results
+from ghm_mmdet.study.scenes import use_scenes
 
-KEYS = {"methods", "seeds", "noise", "damage", "options", "search", "tuned_by", "reference", "title"}
+KEYS = {"methods", "seeds", "noise", "damage", "scenes", "options", "search", "tuned_by", "reference", "title"}
 
 
 @dataclass(frozen=True)
@@ -34,20 +35,28 @@ class Setting:
 
 @dataclass(frozen=True)
 class Run:
-    """One training: a method, a share of damaged labels, a seed, and a setting, ``None`` for that of its config."""
+    """One training: a method, a share of damaged labels, a seed, a setting, and the name of the scenes it is run on.
+
+    A setting of ``None`` is that of the method's config, scenes of ``None`` are the config's own data.
+    """
 
     study: str
     method: str
     noise: float
     seed: int
     setting: Setting | None
+    scenes: str | None
     config: Config = field(compare=False, repr=False)
 
     @property
     def name(self) -> str:
         setting = "" if self.setting is None else f"_lr{self.setting.lr:g}_weight{self.setting.loss_weight:g}"
-        method = "".join(letter if letter.isalnum() else "-" for letter in self.method)
-        return f"{method}_noise{self.noise:g}_seed{self.seed}{setting}"
+        method, *scenes = (
+            "".join(letter if letter.isalnum() else "-" for letter in name)
+            for name in (self.method, self.scenes)
+            if name is not None
+        )
+        return "_".join((method, *scenes, f"noise{self.noise:g}", f"seed{self.seed}{setting}"))
 
     @property
     def config_hash(self) -> str:
@@ -67,6 +76,8 @@ def load_study(path: str | Path, results: Path) -> tuple[Config, list[Run]]:
     - ``methods``: by name, a config of this repository (below ``configs/``), or a dict with ``config`` and ``options``;
     - ``seeds``, and ``noise``, shares of damaged training labels (:class:`ghm_mmdet.transforms.DamageLabels`), with
       ``damage``, its further arguments;
+    - ``scenes``: by name, digits to make and to train and test on, each a dict with the options of
+      tools/make_digits.py; the configs are those of digits (:func:`ghm_mmdet.study.scenes.use_scenes`);
     - ``options``: changes to all the configs, as in ``--cfg-options``;
     - ``search``: ``lr`` and ``loss_weight``, lists that make a grid; each method runs in every setting. The loss weight
       is a factor on that of the method's classification loss;
@@ -87,12 +98,13 @@ def load_study(path: str | Path, results: Path) -> tuple[Config, list[Run]]:
     tuning = _finished(path.with_name(f"{tuned_by}.py"), results) if tuned_by else []
     settings = [Setting(*pair) for pair in product(search["lr"], search["loss_weight"])] if search else [None]
     runs = []
-    for noise, seed, method in product(study.get("noise", [0.0]), study.get("seeds", [0]), study.methods):
+    axes = (study.get("noise", [0.0]), study.get("seeds", [0]), study.get("scenes") or [None], study.methods)
+    for noise, seed, scenes, method in product(*axes):
         entry = study.methods[method]
         tuned_as = entry.get("tuned_as", method) if isinstance(entry, dict) else method
         for setting in [_best(tuning, tuned_by, tuned_as)] if tuned_by else settings:
-            config = _config(path, study, method, noise, seed, setting)
-            runs.append(Run(path.stem, method, float(noise), seed, setting, config))
+            config = _config(path, study, method, noise, seed, setting, scenes)
+            runs.append(Run(path.stem, method, float(noise), seed, setting, scenes, config))
     return study, runs
 
 
@@ -117,11 +129,15 @@ def _best(tuning: list[dict], tuned_by: str, method: str) -> Setting:
     return Setting(**best)
 
 
-def _config(path: Path, study: Config, method: str, noise: float, seed: int, setting: Setting | None) -> Config:
+def _config(
+    path: Path, study: Config, method: str, noise: float, seed: int, setting: Setting | None, scenes: str | None
+) -> Config:
     entry = study.methods[method]
     entry = {"config": entry} if isinstance(entry, str) else entry
     config = copy.deepcopy(_loaded(path.parents[1] / entry["config"]))
     config.merge_from_dict({**study.get("options", {}), **entry.get("options", {}), "randomness.seed": seed})
+    if scenes is not None:
+        use_scenes(config, study.scenes[scenes])
     if setting is not None:
         config.optim_wrapper.optimizer.lr = setting.lr
         loss = config.model.bbox_head.loss_cls

@@ -20,7 +20,8 @@ from ghm_mmdet.study.results import best_setting, collapsed, read_results, score
 
 matplotlib.use("Agg")
 
-Groups = dict[tuple[float, str], list[dict]]
+# By what the runs were made under, a share of damaged labels or the name of scenes, and by method.
+Groups = dict[tuple[str, str], list[dict]]
 
 
 def write_report(configs: Path, results: Path, docs: Path) -> list[Path]:
@@ -58,8 +59,11 @@ def write_report(configs: Path, results: Path, docs: Path) -> list[Path]:
             figure = docs / "results" / f"{match[1]}.png"
             draw(groups, study, figure)
             written.append(figure)
-            parts += [main_table(study, groups), f"![{study.title}](results/{figure.name})", class_table(groups)]
-            parts.append(difference_table(study, groups))
+            parts += [main_table(study, groups), f"![{study.title}](results/{figure.name})"]
+            if study.get("scenes"):
+                parts.append(scenes_table(study, groups))
+            else:
+                parts += [class_table(groups), difference_table(study, groups)]
         return "\n\n".join((match[0].split("\n")[0], *parts, "<!-- end of study -->"))
 
     text = page.read_text(encoding="utf-8")
@@ -70,19 +74,25 @@ def write_report(configs: Path, results: Path, docs: Path) -> list[Path]:
 
 def newest_rows(rows: list[dict]) -> list[dict]:
     """Of several rows for one run, as after a change of its config, the last."""
-    return list(
-        {json.dumps([row[key] for key in ("method", "noise", "seed", "setting")]): row for row in rows}.values()
-    )
+    keys = ("method", "noise", "seed", "setting", "scenes")
+    return list({json.dumps([row.get(key) for key in keys]): row for row in rows}.values())
+
+
+def condition(row: dict) -> str:
+    """What a run was made under: its scenes, or else its share of damaged labels."""
+    return row["scenes"] if row.get("scenes") else f"{row['noise']:.0%}"
 
 
 def grouped(study: Config, rows: list[dict]) -> Groups:
-    """Rows by share of damaged labels and method, in the order of the study's config, each by seed."""
+    """Rows by condition and method, in the order of the study's config, each by seed."""
+    scenes = list(study.get("scenes") or [])
+    rows = sorted(rows, key=lambda row: scenes.index(row["scenes"]) if scenes else row["noise"])
     groups: Groups = {}
-    for noise in sorted({row["noise"] for row in rows}):
+    for where in dict.fromkeys(map(condition, rows)):
         for method in study.methods:
-            found = [row for row in rows if row["method"] == method and row["noise"] == noise]
+            found = [row for row in rows if row["method"] == method and condition(row) == where]
             if found:
-                groups[noise, method] = sorted(found, key=lambda row: row["seed"])
+                groups[where, method] = sorted(found, key=lambda row: row["seed"])
     return groups
 
 
@@ -126,19 +136,20 @@ def table(heading: list[str], lines: list[list[str]]) -> str:
 
 def main_table(study: Config, groups: Groups) -> str:
     compared = [f"mAP less that of {reference}" for reference in references(study)]
-    heading = ["damaged", "loss", "setting", "n", "mAP", "AP50", "AP75", *compared, "collapsed"]
+    first = "scenes" if study.get("scenes") else "damaged"
+    heading = [first, "loss", "setting", "n", "mAP", "AP50", "AP75", *compared, "collapsed"]
     lines = []
-    for (noise, method), rows in groups.items():
+    for (where, method), rows in groups.items():
         setting = rows[0]["setting"]
         lines.append(
             [
-                f"{noise:.0%}",
+                where,
                 method,
                 "" if setting is None else f"lr {setting['lr']:g}, x {setting['loss_weight']:g}",
                 str(len(rows)),
                 *(mean_and_deviation([ap(row, name) for row in rows]) for name in ("mAP", "AP50", "AP75")),
                 *(
-                    "" if method == reference else paired_difference(rows, groups.get((noise, reference), []))
+                    "" if method == reference else paired_difference(rows, groups.get((where, reference), []))
                     for reference in references(study)
                 ),
                 f"{sum(map(collapsed, rows))}",
@@ -160,8 +171,8 @@ def class_table(groups: Groups) -> str:
     """AP50 by class, and AP by size."""
     parts = parts_of_ap(groups)
     lines = [
-        [f"{noise:.0%}", method, *(mean_and_deviation([ap(row, *keys) for row in rows]) for keys in parts.values())]
-        for (noise, method), rows in groups.items()
+        [where, method, *(mean_and_deviation([ap(row, *keys) for row in rows]) for keys in parts.values())]
+        for (where, method), rows in groups.items()
     ]
     return table(["damaged", "loss", *parts], lines)
 
@@ -172,14 +183,28 @@ def difference_table(study: Config, groups: Groups) -> str:
     parts = {"AP50": ("AP50",), "AP75": ("AP75",)} | parts_of_ap(groups)
     lines = [
         [
-            f"{noise:.0%}",
+            where,
             method,
-            *(paired_difference(rows, groups.get((noise, reference), []), keys) for keys in parts.values()),
+            *(paired_difference(rows, groups.get((where, reference), []), keys) for keys in parts.values()),
         ]
-        for (noise, method), rows in groups.items()
+        for (where, method), rows in groups.items()
         if method != reference
     ]
     return table(["damaged", f"less {reference}", *parts], lines)
+
+
+def imbalances(groups: Groups) -> dict[str, float]:
+    """Logits to one positive, as measured in the training images of each study's scenes."""
+    return {where: rows[0]["imbalance"] for (where, _), rows in groups.items()}
+
+
+def scenes_table(study: Config, groups: Groups) -> str:
+    """The measured imbalance of each scenes, and the mAP of each method on them."""
+    lines = []
+    for where, imbalance in imbalances(groups).items():
+        cells = [[ap(row, "mAP") for row in groups.get((where, method), [])] for method in study.methods]
+        lines.append([where, f"{imbalance:,.0f}", *(mean_and_deviation(values) if values else "" for values in cells)])
+    return table(["mAP", "logits to a positive", *study.methods], lines)
 
 
 def search_table(study: Config, rows: list[dict]) -> str:
@@ -203,7 +228,7 @@ def search_table(study: Config, rows: list[dict]) -> str:
 def search_class_table(study: Config, rows: list[dict]) -> str:
     """AP50 by class of each method, in the first setting of the search and in the method's best."""
     first = {"lr": study.search["lr"][0], "loss_weight": study.search["loss_weight"][0]}
-    parts = {name: keys for name, keys in parts_of_ap({(0.0, ""): rows}).items() if keys[0] == "class"}
+    parts = {name: keys for name, keys in parts_of_ap({("", ""): rows}).items() if keys[0] == "class"}
     lines = []
     for method in study.methods:
         cells = [
@@ -222,25 +247,34 @@ def search_class_table(study: Config, rows: list[dict]) -> str:
 
 
 def draw(groups: Groups, study: Config, path: Path) -> None:
-    """Each seed's mAP and AP50 by method, and the mean AP by IoU; a row of panels for each share of damaged labels."""
+    """Each seed's mAP and AP50 by method, and the mean AP by IoU; a row of panels for each condition.
+
+    With scenes there is a row more at the top: mAP against the measured imbalance, and its difference to that of the
+    references.
+    """
     from matplotlib import pyplot
 
-    noises = sorted({noise for noise, _ in groups})
-    figure, panels = pyplot.subplots(len(noises), 3, figsize=(12, 3.6 * len(noises)), squeeze=False)
+    conditions = list(dict.fromkeys(where for where, _ in groups))
+    scenes = bool(study.get("scenes"))
+    count = len(conditions) + scenes
+    figure, panels = pyplot.subplots(count, 3, figsize=(12, 3.6 * count), squeeze=False)
     colours = {method: f"C{index}" for index, method in enumerate(study.methods)}
-    for noise, (left, middle, right) in zip(noises, panels):
-        methods = [method for n, method in groups if n == noise]
+    if scenes:
+        draw_against_imbalance(groups, study, panels[0], colours)
+    for where, (left, middle, right) in zip(conditions, panels[scenes:]):
+        methods = [method for found, method in groups if found == where]
         for axes, name in ((left, "mAP"), (middle, "AP50")):
             for place, method in enumerate(methods):
-                values = [ap(row, name) for row in groups[noise, method]]
+                values = [ap(row, name) for row in groups[where, method]]
                 axes.plot(values, [place] * len(values), "o", color=colours[method], alpha=0.5)
                 axes.plot(fmean(values), place, "|", color=colours[method], markersize=18, markeredgewidth=2)
-            axes.set(title=f"{name}, {noise:.0%} of the labels damaged", yticks=range(len(methods)))
+            axes.set(title=f"{name}, {where}" if scenes else f"{name}, {where} of the labels damaged")
+            axes.set(yticks=range(len(methods)))
             axes.set_yticklabels(methods if axes is left else [])
             axes.invert_yaxis()
             axes.grid(alpha=0.3)
         for method in methods:
-            curves = [row["ap"]["iou"] for row in groups[noise, method] if "ap" in row]
+            curves = [row["ap"]["iou"] for row in groups[where, method] if "ap" in row]
             if curves:
                 thresholds = sorted(curves[0])
                 means = [fmean(curve[threshold] for curve in curves) for threshold in thresholds]
@@ -253,3 +287,28 @@ def draw(groups: Groups, study: Config, path: Path) -> None:
     # Without these the file would differ between versions and runs.
     figure.savefig(path, dpi=80, metadata={"Software": None})
     pyplot.close(figure)
+
+
+def draw_against_imbalance(groups: Groups, study: Config, panels, colours: dict[str, str]) -> None:
+    """Mean mAP over the seeds against the measured imbalance, and its difference to that of each reference."""
+    imbalance = imbalances(groups)
+    for axes, reference in zip(panels, [None, *references(study)]):
+        for method in study.methods:
+            points = []
+            for where, logits in imbalance.items():
+                other = {row["seed"]: score(row) for row in groups.get((where, reference), [])} if reference else {}
+                values = [
+                    score(row) - other.get(row["seed"], 0.0)
+                    for row in groups.get((where, method), [])
+                    if reference is None or row["seed"] in other
+                ]
+                if values:
+                    points.append((logits, fmean(values)))
+            if points:
+                axes.plot(*zip(*sorted(points)), "o-", color=colours[method], label=method, markersize=4)
+        axes.set(xscale="log", xlabel="logits to a positive")
+        axes.set_title("mAP" if reference is None else f"mAP less that of {reference}")
+        axes.grid(alpha=0.3)
+    panels[0].legend(fontsize=7)
+    for axes in panels[1 + len(references(study)) :]:
+        axes.set_visible(False)

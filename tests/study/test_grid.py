@@ -59,6 +59,29 @@ options = {"train_dataloader.dataset.times": 1}
             assert TRANSFORMS.build(steps[2]).share == 0.4
 
 
+def test_scenes_are_an_axis_and_part_of_the_hash(tmp_path):
+    digits = STUDIES.parent / "digits" / "retinanet_ce_lite0_digits.py"
+    study = f"""
+methods = dict(a="{digits}", b=dict(config="{digits}", options={{"model.bbox_head.loss_cls.type": "Other"}}))
+seeds = [3, 4]
+scenes = dict(few=dict(num_classes=2, image_size=[64, 48]), many=dict(num_classes=10, image_size=[96, 96]))
+"""
+    _, runs = load_study(write(tmp_path, study), tmp_path)
+    # Those of one seed are together, as without scenes.
+    assert [(run.seed, run.scenes, run.method) for run in runs] == [
+        (seed, scenes, method) for seed in (3, 4) for scenes in ("few", "many") for method in "ab"
+    ]
+    assert len({run.name for run in runs}) == len({run.config_hash for run in runs}) == 8
+    for run in runs:
+        classes, size = {"few": (2, (64, 48)), "many": (10, (96, 96))}[run.scenes]
+        assert run.config.model.bbox_head.num_classes == classes
+        for loader in (run.config.train_dataloader, run.config.val_dataloader):
+            assert loader.dataset.metainfo.classes == tuple("0123456789")[:classes]
+            (resize,) = (step for step in loader.dataset.pipeline if step.type == "Resize")
+            assert resize.scale == size
+    assert runs[0].config.scenes == dict(num_classes=2, image_size=[64, 48])
+
+
 def test_hash_knows_the_content_and_not_where_the_data_lies(tmp_path):
     def hashes(root, lr):
         text = f'methods = dict(a="method.py")\noptions = {{"optim_wrapper.optimizer.lr": {lr}}}'

@@ -80,6 +80,25 @@ def test_differences_to_several_methods_and_where_they_come_from(tmp_path):
     assert focal.endswith("|  | +0.100 (one seed) | 0 |")
 
 
+def test_scenes_in_the_order_of_the_study_with_their_imbalance(tmp_path):
+    values = {("sparse", "CE"): 0.1, ("sparse", "Focal"): 0.2, ("dense", "CE"): 0.6, ("dense", "Focal"): 0.5}
+    rows = [
+        {**row(method, seed, value + seed / 10), "scenes": scenes, "imbalance": dict(sparse=2000.4, dense=12.1)[scenes]}
+        for (scenes, method), value in values.items()
+        for seed in (0, 1)
+    ]
+    where = folders(tmp_path, rows, STUDY + "scenes = dict(dense=dict(), sparse=dict())\n")
+    write_report(*where)
+    text = (where[2] / "results.md").read_text()
+    assert "| mAP | logits to a positive | CE | Focal |\n| --- | --- | --- | --- |\n" in text
+    assert "| dense | 12 | 0.650 ± 0.071 | 0.550 ± 0.071 |\n| sparse | 2,000 | 0.150 ± 0.071 | 0.250 ± 0.071 |" in text
+    assert "| scenes | loss | setting | n |" in text and "damaged" not in text
+    dense, sparse = (line for line in text.splitlines() if re.match(r"\| \w+ \| CE \|", line))
+    assert dense.startswith("| dense | CE |  | 2 | 0.650 ± 0.071 | 0.750 ± 0.071 |")
+    assert "| +0.100 [+0.100, +0.100] | 0 |" in dense and "| -0.100 [-0.100, -0.100] | 0 |" in sparse
+    assert (where[2] / "results" / "trial.png").stat().st_size > 10_000
+
+
 def test_bootstrap_interval_against_resampling_by_hand():
     random = np.random.default_rng(1)
     a, b = random.normal(0.5, 0.05, 6), random.normal(0.45, 0.05, 6)
