@@ -16,10 +16,9 @@ from mmengine.config import Config
 
 from ghm_mmdet.engine.config import load_config
 from ghm_mmdet.engine.errors import UserError
+from ghm_mmdet.study.config import load_study_config
 from ghm_mmdet.study.results import best_setting, read_results
 from ghm_mmdet.study.scenes import use_scenes
-
-KEYS = {"methods", "seeds", "noise", "damage", "scenes", "options", "search", "tuned_by", "reference", "title"}
 
 
 @dataclass(frozen=True)
@@ -83,22 +82,19 @@ def load_study(path: str | Path, results: Path) -> tuple[Config, list[Run]]:
       is a factor on that of the method's classification loss;
     - or ``tuned_by``: the name of a finished search, of which each method takes its own best setting, or that of the
       method which it names as ``tuned_as``;
-    - ``reference``: the method that the report compares the others with, or several; ``title``.
+    - ``reference``: the method that the report compares the others with, or several, else the first; ``title``.
 
     Raises:
-        UserError: the config is missing, unreadable or wrong, or the search that it is tuned by is not finished.
+        UserError: the config is missing, unreadable or wrong, does not fit those of the methods, or the search that it
+            is tuned by is not finished.
     """
     path = Path(path)
-    study = load_config(str(path), [], work_dir=None, launcher="none")
-    unknown = set(study.to_dict()) - KEYS - {"launcher", "work_dir"}
-    if unknown or not study.get("methods"):
-        wrong = f"has no use for {', '.join(sorted(unknown))}" if unknown else "defines no methods"
-        raise UserError(f"{path.absolute()} {wrong}; a study has the entries {', '.join(sorted(KEYS))}.")
+    study = load_study_config(path)
     tuned_by, search = study.get("tuned_by"), study.get("search")
     tuning = _finished(path.with_name(f"{tuned_by}.py"), results) if tuned_by else []
     settings = [Setting(*pair) for pair in product(search["lr"], search["loss_weight"])] if search else [None]
     runs = []
-    axes = (study.get("noise", [0.0]), study.get("seeds", [0]), study.get("scenes") or [None], study.methods)
+    axes = (study.get("noise") or [0.0], study.get("seeds") or [0], study.get("scenes") or [None], study.methods)
     for noise, seed, scenes, method in product(*axes):
         entry = study.methods[method]
         tuned_as = entry.get("tuned_as", method) if isinstance(entry, dict) else method
@@ -135,7 +131,17 @@ def _config(
     entry = study.methods[method]
     entry = {"config": entry} if isinstance(entry, str) else entry
     config = copy.deepcopy(_loaded(path.parents[1] / entry["config"]))
-    config.merge_from_dict({**study.get("options", {}), **entry.get("options", {}), "randomness.seed": seed})
+    options = {**(study.get("options") or {}), **entry.get("options", {}), "randomness.seed": seed}
+    try:
+        config.merge_from_dict(options)
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise UserError(
+            f"{path.absolute()}: the options of {method!r} do not fit {config.filename}: {error}"
+        ) from error
+    needs = {"scenes": scenes is not None, "search": setting is not None, "noise": bool(noise)}
+    if "bbox_head" not in config.model and any(needs.values()):
+        asking = " and ".join(name for name, asked in needs.items() if asked)
+        raise UserError(f"{path.absolute()}: {asking} fits detectors with a bbox_head; {config.filename} has none.")
     if scenes is not None:
         use_scenes(config, study.scenes[scenes])
     if setting is not None:
@@ -143,7 +149,7 @@ def _config(
         loss = config.model.bbox_head.loss_cls
         loss.loss_weight = loss.get("loss_weight", 1.0) * setting.loss_weight
     if noise:
-        _damage_labels(config, noise, seed, study.get("damage", {}))
+        _damage_labels(config, noise, seed, study.get("damage") or {})
     return config
 
 

@@ -14,8 +14,8 @@ import numpy
 from mmengine.config import Config
 from scipy import stats
 
-from ghm_mmdet.engine.config import load_config
 from ghm_mmdet.engine.errors import UserError
+from ghm_mmdet.study.config import load_study_config, references
 from ghm_mmdet.study.results import best_setting, collapsed, read_results, score
 
 matplotlib.use("Agg")
@@ -47,7 +47,7 @@ def write_report(configs: Path, results: Path, docs: Path) -> list[Path]:
         config = configs / f"{match[1]}.py"
         if not config.is_file():
             raise UserError(f"{page.absolute()} names the study {match[1]}, which has no config {config.absolute()}")
-        study = load_config(str(config), [], work_dir=None, launcher="none")
+        study = load_study_config(config)
         rows = newest_rows(read_results(results / f"{match[1]}.jsonl"))
         parts = []
         if not rows:
@@ -59,7 +59,7 @@ def write_report(configs: Path, results: Path, docs: Path) -> list[Path]:
             figure = docs / "results" / f"{match[1]}.png"
             draw(groups, study, figure)
             written.append(figure)
-            parts += [main_table(study, groups), f"![{study.title}](results/{figure.name})"]
+            parts += [main_table(study, groups), f"![{study.get('title', match[1])}](results/{figure.name})"]
             if study.get("scenes"):
                 parts.append(scenes_table(study, groups))
             else:
@@ -98,11 +98,6 @@ def grouped(study: Config, rows: list[dict]) -> Groups:
 
 def mean_and_deviation(values: list[float]) -> str:
     return f"{fmean(values):.3f} ± {stdev(values):.3f}" if len(values) > 1 else f"{values[0]:.3f}"
-
-
-def references(study: Config) -> list[str]:
-    """The methods that the others are compared with."""
-    return [study.reference] if isinstance(study.reference, str) else list(study.reference)
 
 
 def paired_difference(rows: list[dict], reference: list[dict], keys: tuple[str, ...] = ("mAP",)) -> str:

@@ -10,8 +10,8 @@ from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
 
 from ghm_mmdet.engine.errors import UserError
+from ghm_mmdet.study.config import references
 from ghm_mmdet.study.grid import Setting, load_study
-from ghm_mmdet.study.report import references
 from ghm_mmdet.study.results import append_result
 
 STUDIES = Path(__file__).resolve().parents[2] / "configs" / "studies"
@@ -122,11 +122,34 @@ def test_tuned_by_a_search(tmp_path):
         ("seeds = [1]", "defines no methods"),
         ('methods = dict(a="method.py")\nseed = [1]', "has no use for seed;"),
         ('methods = dict(a="gone.py")', "cannot read the config"),
+        ('methods = ["method.py"]', "methods must be by name a config"),
+        ('methods = dict(a=dict(config="method.py", option={}))', "methods must be"),
+        ("methods = dict(a=dict(options={}))", "methods must be"),
+        ('methods = dict(a="method.py")\nseeds = 3', "seeds must be a list of integers"),
+        ('methods = dict(a="method.py")\nseeds = [-1]', "seeds must be"),
+        ('methods = dict(a="method.py")\nseeds = [1, 1]', "names one twice"),
+        ('methods = dict(a="method.py")\nnoise = [1.5]', r"noise must be a list of shares in \[0, 1\], got \[1.5\]"),
+        ('methods = dict(a="method.py")\nsearch = dict(lr=[0.1])', "search must be"),
+        ('methods = dict(a="method.py")\nsearch = dict(lr=0.1, loss_weight=[1])', "search must be"),
+        ('methods = dict(a="method.py")\nsearch = dict(lr=[0.1], loss_weight=[1], bins=[2])', "search must be"),
+        ('methods = dict(a="method.py")\nsearch = dict(lr=[1], loss_weight=[1])\ntuned_by = "x"', "not both"),
+        ('methods = dict(a="method.py")\nscenes = dict(x=dict(num_classes=3))', "scenes must be"),
+        (
+            'methods = dict(a="method.py")\nreference = ["a", "b"]',
+            "reference names 'b', which is none of the methods a",
+        ),
+        (
+            'methods = dict(a="method.py")\noptions = {"model.bbox_head.num_classes.x": 1}',
+            "the options of 'a' do not fit",
+        ),
+        ('methods = dict(a="other.py")\nnoise = [0.4]', "noise fits detectors with a bbox_head"),
     ],
 )
 def test_wrong_study(tmp_path, study, said):
+    path = write(tmp_path, study)
+    (tmp_path / "configs" / "other.py").write_text(METHOD.replace("bbox_head", "rpn_head").format(root="x"))
     with pytest.raises(UserError, match=said):
-        load_study(write(tmp_path, study), tmp_path)
+        load_study(path, tmp_path)
 
 
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("*.py")), ids=lambda path: path.stem)

@@ -87,7 +87,8 @@ def test_scenes_in_the_order_of_the_study_with_their_imbalance(tmp_path):
         for (scenes, method), value in values.items()
         for seed in (0, 1)
     ]
-    where = folders(tmp_path, rows, STUDY + "scenes = dict(dense=dict(), sparse=dict())\n")
+    options = "dict(image_size=[64, 64], num_classes=3)"
+    where = folders(tmp_path, rows, STUDY + f"scenes = dict(dense={options}, sparse={options})\n")
     write_report(*where)
     text = (where[2] / "results.md").read_text()
     assert "| mAP | logits to a positive | CE | Focal |\n| --- | --- | --- | --- |\n" in text
