@@ -247,7 +247,8 @@ def runs_in_sandbox(words: list[str]) -> bool:
         return len(words) == 3
     if words[0] != "python" or not words[1].startswith("tools/"):
         return False
-    return TOOLS.get(words[1].removeprefix("tools/")) == "run" or any(DIGITS.search(word) for word in words)
+    kind = TOOLS.get(words[1].removeprefix("tools/"))
+    return kind == "run" or (kind != HOURS and any(DIGITS.search(word) for word in words))
 
 
 DEMO_COMMANDS = {

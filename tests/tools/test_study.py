@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from tools.running import assert_plain, load_tool, run_tool
+from tools.running import REPO, assert_plain, load_tool, run_tool
 
 STUDY = """
 title = "A trial"
@@ -91,6 +91,34 @@ def test_a_loss_that_diverges_is_a_result_and_a_mistake_is_none(study, tmp_path)
     done = run_tool("study.py", study, *settings)
     assert_plain(done.returncode, done.stderr, "CE_noise0.3_seed5 failed", "NoSuchLoss", "output.txt")
     assert all(row["method"] == "GHM" for row in rows_after(tmp_path, len(rows)))
+
+
+@pytest.mark.slow
+def test_scenes_are_made_measured_and_trained_on(tmp_path):
+    folder = tmp_path / "configs" / "studies"
+    folder.mkdir(parents=True)
+    digits = REPO / "configs" / "digits" / "retinanet_ce_lite0_digits.py"
+    (folder / "trial.py").write_text(f"""
+methods = dict(CE="{digits}")
+common = dict(object_size=[16, 24], num_train=8, num_val=4)
+scenes = dict(
+    dense=dict(common, image_size=[64, 64], objects_per_image=[3, 3], num_classes=2),
+    sparse=dict(common, image_size=[96, 96], objects_per_image=[1, 1], num_classes=9),
+)
+del common
+options = {{"train_cfg.max_epochs": 1, "train_cfg.val_interval": 1, "train_dataloader.num_workers": 0,
+    "train_dataloader.persistent_workers": False, "val_dataloader.num_workers": 0,
+    "val_dataloader.persistent_workers": False, "model.test_cfg.score_thr": 0.0}}
+""")
+    arguments = ("--results", tmp_path / "results", "--work-dir", tmp_path / "runs", "--threads", 1)
+    done = run_tool("study.py", folder / "trial.py", *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "results" / "trial.jsonl").read_text().splitlines()]
+    dense, sparse = rows
+    assert dense["scenes"] == "dense" and sparse["scenes"] == "sparse"
+    assert set(dense["ap"]["class"]) <= {"0", "1"} and len(sparse["ap"]["class"]) > 1
+    assert sparse["imbalance"] > 10 * dense["imbalance"] > 10
+    assert len(list((tmp_path / "runs" / "scenes").iterdir())) == 2
 
 
 def rows_after(tmp_path: Path, count: int) -> list[dict]:

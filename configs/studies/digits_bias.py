@@ -1,0 +1,32 @@
+"""Where the classification bias starts: at its optimum, at the usual prior of 0.01, at 0; for CE and GHM-C.
+
+python tools/study.py configs/studies/digits_search.py configs/studies/digits_bias.py
+18 runs of about 40 s on a CPU core, at the best settings of the search.
+"""
+
+_base_ = "digits_density.py"
+
+title = "Digits: start of the classification bias"
+reference = ["CE, prior 0.01", "GHM-C, prior 0.01"]
+
+# At a prior of one half the bias is 0.
+hook = [dict(type="ghm_mmdet.FiniteLossHook", interval=10), dict(type="ghm_mmdet.OptimalBiasInitHook")]
+starts = {
+    "optimal bias": {"custom_hooks": hook},
+    "prior 0.01": {},
+    "bias 0": {"model.bbox_head.init_cfg.override.bias_prob": 0.5},
+}
+ghm_c = dict(_delete_=True, type="ghm_mmdet.GHMC", bins=30, momentum=0.75, use_sigmoid=True)
+bounded = dict(ghm_c, max_weight=10.0, loss_weight=80.0)
+losses = {
+    "CE": {},
+    "GHM-C": {"model.bbox_head.loss_cls": ghm_c},
+    "GHM-C, bounded": {"model.bbox_head.loss_cls": bounded, "model.bbox_head.density_scope": "batch"},
+}
+methods = {
+    f"{name}, {start}": dict(config="digits/retinanet_ce_lite0_digits.py", tuned_as=name, options={**loss, **options})
+    for name, loss in losses.items()
+    for start, options in starts.items()
+}
+methods["_delete_"] = True
+del hook, starts, losses, ghm_c, bounded
