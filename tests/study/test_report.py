@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from ghm_mmdet.engine.errors import UserError
-from ghm_mmdet.study.report import paired_difference, write_report
-from ghm_mmdet.study.results import append_result
+from ghm_mmdet.study.report import newest_rows, paired_difference, write_report
+from ghm_mmdet.study.results import append_result, read_results
 
 REPO = Path(__file__).resolve().parents[2]
 STUDY = """
@@ -180,6 +180,27 @@ def test_every_figure_in_the_words_stands_in_a_table():
     quoted = set(re.findall(r"(?<![\d.])\d\.\d+", words)) - given
     missing = {number for number in quoted if number not in tables}
     assert not missing, f"no result says {missing}"
+
+
+def test_readme_says_what_the_results_say():
+    section = re.search(r"## Measured here.*?(?=\n## )", (REPO / "README.md").read_text(), re.S)[0]
+    names = {
+        "cross-entropy": "CE",
+        "alpha-balanced cross-entropy": "alpha-CE",
+        "OHEM, 128 anchors an image": "OHEM",
+        "GHM-C + GHM-R as released": "GHM-C + GHM-R",
+    }
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if "±" in line]
+    assert len(lines) == 7
+    for name, *cells in lines:
+        for cell, study in zip(cells, ("bccd", "bccd_noise")):
+            rows = newest_rows(read_results(REPO / "results" / f"{study}.jsonl"))
+            values = [
+                row["ap"]["mAP"]
+                for row in rows
+                if row["method"] == names.get(name, name) and row["noise"] in (0.0, 0.4)
+            ]
+            assert len(values) == 4 and cell == f"{fmean(values):.3f} ± {stdev(values):.3f}", (name, study)
 
 
 def test_rows_of_this_repository_have_what_the_report_needs():
