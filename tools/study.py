@@ -78,7 +78,8 @@ def run_study(args: argparse.Namespace, path: str) -> None:
 
     _, runs = load_study(path, args.results)
     results = args.results / f"{Path(path).stem}.jsonl"
-    console = Console(highlight=False, markup=False)
+    # Bound to the file itself: while a thread evaluates, sys.stdout is redirected, and a line would be lost.
+    console = Console(file=sys.stdout, highlight=False, markup=False)
     with only_one(results) as lock:
         done = {row["config_hash"] for row in read_results(results)}
         for run, row in taken_over([run for run in runs if run.config_hash not in done], args.results):

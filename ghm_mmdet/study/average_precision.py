@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import threading
 from pathlib import Path
 
 import numpy
@@ -11,6 +12,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 SIZES = {"small": 1, "medium": 2, "large": 3}
+
+# pycocotools prints; standard output is the process's, and two threads that redirect it leave it in the other's hands.
+_redirecting = threading.Lock()
 
 
 def average_precision(truth: Path, detections: Path) -> dict:
@@ -25,7 +29,7 @@ def average_precision(truth: Path, detections: Path) -> dict:
         that no object has; ``class``: for each class name its ``AP``, ``AP50`` and ``AP75``. All in [0, 1], rounded to
         six digits.
     """
-    with contextlib.redirect_stdout(io.StringIO()):
+    with _redirecting, contextlib.redirect_stdout(io.StringIO()):
         coco = COCO(str(truth))
         found = detections.read_text(encoding="utf-8")
         evaluation = COCOeval(coco, coco.loadRes(str(detections)) if found.strip() != "[]" else COCO(), "bbox")

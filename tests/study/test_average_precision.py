@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -54,6 +56,16 @@ def test_a_shifted_box_counts_up_to_its_iou(tmp_path):
 def test_nothing_detected(tmp_path):
     found = average_precision(*write(tmp_path, [(0, 0, 10, 10, 20, 20)], []))
     assert found["mAP"] == found["AP50"] == 0.0 and set(found["iou"].values()) == {0.0}
+
+
+def test_many_threads_leave_standard_output_alone(tmp_path, capsys):
+    box = (0, 0, 10, 10, 20, 20)
+    files = write(tmp_path, [box], [(*box, 0.9)])
+    stdout = sys.stdout
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: average_precision(*files)["mAP"], range(40)))
+    assert found == [1.0] * 40
+    assert sys.stdout is stdout and capsys.readouterr().out == ""
 
 
 def test_equal_to_mmdets_metric(tmp_path):
