@@ -53,7 +53,10 @@ def write_report(configs: Path, results: Path, docs: Path) -> list[Path]:
         if not rows:
             parts.append("No results yet.")
         elif study.get("search"):
-            parts += [search_table(study, rows), search_class_table(study, rows)]
+            parts.append(search_table(study, rows))
+            if not study.get("scenes"):
+                # The digits are alike, and a table of ten classes is no help.
+                parts.append(search_class_table(study, rows))
         else:
             groups = grouped(study, rows)
             figure = docs / "results" / f"{match[1]}.png"
