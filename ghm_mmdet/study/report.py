@@ -305,6 +305,8 @@ def draw_against_imbalance(groups: Groups, study: Config, panels, colours: dict[
             if points:
                 axes.plot(*zip(*sorted(points)), "o-", color=colours[method], label=method, markersize=4)
         axes.set(xscale="log", xlabel="logits to a positive")
+        axes.set_xticks(list(imbalance.values()), [f"{logits:,.0f}" for logits in imbalance.values()])
+        axes.minorticks_off()
         axes.set_title("mAP" if reference is None else f"mAP less that of {reference}")
         axes.grid(alpha=0.3)
     panels[0].legend(fontsize=7)
