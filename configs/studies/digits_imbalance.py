@@ -11,7 +11,7 @@ title = "Digits: imbalance"
 tuned_by = "digits_search"
 search = None
 seeds = [0, 1]
-reference = ["Focal Loss", "CE"]
+reference = ["Focal Loss", "CE", "GHM-C"]
 common = dict(object_size=[18, 40], num_train=400, num_val=100, num_test=100)
 scenes = {
     "_delete_": True,
