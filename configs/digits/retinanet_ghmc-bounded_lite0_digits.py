@@ -1,8 +1,8 @@
 """RetinaNet on EfficientNet-Lite0 with GHM-C of bounded weights, one density for all levels, on the digits.
 
 python tools/make_digits.py && python tools/train.py configs/digits/retinanet_ghmc-bounded_lite0_digits.py
-2 CPU cores, batches of 4 images. For rare positives and little data, at the setting that the search found; docs/results.md
-says what it gains over GHM-C as released.
+2 CPU cores, batches of 4 images. For rare positives and little data, at the setting that the search found.
+docs/results.md says what it gains over GHM-C as released.
 
 No published figure: this setting is ours.
 """
