@@ -190,17 +190,28 @@ def test_readme_says_what_the_results_say():
         "OHEM, 128 anchors an image": "OHEM",
         "GHM-C + GHM-R as released": "GHM-C + GHM-R",
     }
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if "±" in line]
-    assert len(lines) == 7
-    for name, *cells in lines:
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if line.startswith("|")]
+    noise, imbalance = lines[2:9], lines[11:]
+    assert len(imbalance) == 4
+    for name, *cells in noise:
         for cell, study in zip(cells, ("bccd", "bccd_noise")):
-            rows = newest_rows(read_results(REPO / "results" / f"{study}.jsonl"))
-            values = [
-                row["ap"]["mAP"]
-                for row in rows
-                if row["method"] == names.get(name, name) and row["noise"] in (0.0, 0.4)
-            ]
-            assert len(values) == 4 and cell == f"{fmean(values):.3f} ± {stdev(values):.3f}", (name, study)
+            found = [row for row in rows_of(study) if row["method"] == names.get(name, name)]
+            assert cell == mean_of([row for row in found if row["noise"] in (0.0, 0.4)], 4), (name, study)
+    heading = [names.get(name, name.removesuffix(" weights")) for name in lines[9]]
+    for logits, *cells in imbalance:
+        for cell, method in zip(cells, heading[1:]):
+            found = [row for row in rows_of("digits_imbalance") if row["method"] == method]
+            assert cell == mean_of([row for row in found if f"{row['imbalance']:,.0f}" == logits], 2), (logits, method)
+
+
+def rows_of(study: str) -> list[dict]:
+    return newest_rows(read_results(REPO / "results" / f"{study}.jsonl"))
+
+
+def mean_of(rows: list[dict], count: int) -> str:
+    values = [row["ap"]["mAP"] for row in rows]
+    assert len(values) == count
+    return f"{fmean(values):.3f} ± {stdev(values):.3f}"
 
 
 def test_rows_of_this_repository_have_what_the_report_needs():
