@@ -203,6 +203,11 @@ def test_readme_says_what_the_results_say():
             found = [row for row in rows_of("digits_imbalance") if row["method"] == method]
             assert cell == mean_of([row for row in found if f"{row['imbalance']:,.0f}" == logits], 2), (logits, method)
 
+    again = re.search(r"Focal Loss comes back to (\S+) and GHM-C with\nbounded weights leads with (\S+)\. ", section)
+    for said, method in zip(again.groups(), ("Focal Loss", "GHM-C, bounded")):
+        found = [row for row in rows_of("digits_rare") if row["method"] == method]
+        assert said == mean_of(found, 2).split()[0]
+
 
 def rows_of(study: str) -> list[dict]:
     return newest_rows(read_results(REPO / "results" / f"{study}.jsonl"))
