@@ -23,6 +23,5 @@ scenes = {
 options = {
     "val_dataloader.dataset.ann_file": "annotations/instances_test.json",
     "val_dataloader.dataset.data_prefix.img": "test/",
-    "val_evaluator.ann_file": "data/digits/annotations/instances_test.json",
 }
 del common

@@ -14,5 +14,4 @@ reference = "Focal Loss"
 options = {
     "val_dataloader.dataset.ann_file": "annotations/instances_test.json",
     "val_dataloader.dataset.data_prefix.img": "test/",
-    "val_evaluator.ann_file": "data/digits/annotations/instances_test.json",
 }

@@ -36,12 +36,13 @@ def use_scenes(config: Config, scenes: dict) -> None:
 
     Args:
         config: is changed: its classes and the size of its images become those of the scenes, which it keeps as an
-            entry ``scenes``.
+            entry ``scenes``, and its evaluator reads the annotations of its val data.
         scenes: by name, the fields of :class:`ghm_mmdet.datasets.digits.SceneOptions`, and ``num_train``, ``num_val``
             and ``num_test``, the number of images.
     """
     config.scenes = scenes
     config.model.bbox_head.num_classes = scenes["num_classes"]
+    config.val_evaluator.ann_file = config.data_root + config.val_dataloader.dataset.ann_file
     for loader in (config.train_dataloader, config.val_dataloader):
         loader.dataset.metainfo = dict(classes=CLASSES[: scenes["num_classes"]])
         for step in loader.dataset.pipeline:

@@ -20,7 +20,7 @@ from ghm_mmdet.study.grid import Run
 from ghm_mmdet.study.scenes import MadeScenes, moved
 
 POINTS = 40  # of a loss curve
-# Without it glibc gives each feature map back to the kernel and asks for it again: an eighth of the time.
+# Without it glibc gives each feature map back to the kernel and asks for it again: a sixth of the time.
 KEEP_MEMORY = "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=17179869184:glibc.malloc.hugetlb=1"
 
 

@@ -49,6 +49,15 @@ def test_config_fits_the_scenes(tmp_path):
             assert data["data_samples"].gt_instances.labels.max() < 3
 
 
+def test_evaluator_follows_the_data_wherever_the_config_found_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIGITS_ROOT", str(tmp_path / "mine"))
+    config = Config.fromfile(DIGITS)
+    config.val_dataloader.dataset.ann_file = "annotations/instances_test.json"
+    use_scenes(config, Config(SCENES)._cfg_dict)
+    assert config.val_evaluator.ann_file == f"{tmp_path}/mine/annotations/instances_test.json"
+    assert moved(config, tmp_path / "x").val_evaluator.ann_file == f"{tmp_path}/x/annotations/instances_test.json"
+
+
 def test_made_once(tmp_path):
     made = make_scenes(fitted(), tmp_path)
     (folder,) = tmp_path.iterdir()
