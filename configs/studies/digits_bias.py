@@ -14,7 +14,14 @@ hook = [dict(type="ghm_mmdet.FiniteLossHook", interval=10), dict(type="ghm_mmdet
 starts = {
     "optimal bias": {"custom_hooks": hook},
     "prior 0.01": {},
-    "bias 0": {"model.bbox_head.init_cfg.override.bias_prob": 0.5},
+    "bias 0": {
+        "model.bbox_head.init_cfg": dict(
+            type="Normal",
+            layer="Conv2d",
+            std=0.01,
+            override=dict(type="Normal", name="retina_cls", std=0.01, bias_prob=0.5),
+        )
+    },
 }
 ghm_c = dict(_delete_=True, type="ghm_mmdet.GHMC", bins=30, momentum=0.75, use_sigmoid=True)
 bounded = dict(ghm_c, max_weight=10.0, loss_weight=80.0)

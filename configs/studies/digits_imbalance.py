@@ -1,7 +1,7 @@
 """The axis that the GHM paper is about: AP against imbalance, from a dozen logits to a positive to thousands.
 
 python tools/study.py configs/studies/digits_search.py configs/studies/digits_imbalance.py
-56 runs of 40 to 90 s on a CPU core, at the best settings of the search, tested on the test split's handwriting. More
+64 runs of 40 to 90 s on a CPU core, at the best settings of the search, tested on the test split's handwriting. More
 objects make positives less rare; more classes and larger images make them rarer.
 """
 

@@ -1,7 +1,7 @@
 """Which losses bear a start without warm-up: from the middle learning rate of the search to sixteen times that.
 
 python tools/study.py configs/studies/digits_no_warmup.py
-42 runs of about 40 s on a CPU core. A grid like that of a search: nothing is tuned by it.
+48 runs of about 40 s on a CPU core. A grid like that of a search: nothing is tuned by it.
 """
 
 _base_ = "digits_search.py"

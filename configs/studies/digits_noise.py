@@ -1,7 +1,7 @@
 """Digits with clean labels and with 40 % of the training boxes damaged, as BCCD's in bccd_noise.py.
 
 python tools/study.py configs/studies/digits_search.py configs/studies/digits_noise.py
-28 runs of about 40 s on a CPU core, the clean ones those of digits_imbalance.py.
+32 runs of about 40 s on a CPU core, the clean ones those of digits_imbalance.py.
 """
 
 _base_ = "digits_imbalance.py"

@@ -24,16 +24,15 @@ def _is_search(value: Any) -> bool:
     return isinstance(value, dict) and set(value) == {"lr", "loss_weight"} and all(map(_numbers(0), value.values()))
 
 
+def _is_method(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return isinstance(value, str)
+    ranks = _numbers(1, whole=True)([value.get("ranks", 1)])
+    return ranks and "config" in value and set(value) <= {"config", "options", "tuned_as", "ranks"}
+
+
 def _are_methods(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and bool(value)
-        and all(
-            isinstance(entry, str)
-            or (isinstance(entry, dict) and "config" in entry and set(entry) <= {"config", "options", "tuned_as"})
-            for entry in value.values()
-        )
-    )
+    return isinstance(value, dict) and bool(value) and all(map(_is_method, value.values()))
 
 
 def _are_scenes(value: Any) -> bool:
@@ -49,7 +48,7 @@ def _is_a(kind: type | tuple) -> Callable[[Any], bool]:
 # Each entry, whether a value fits, and what does.
 ENTRIES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "title": (_is_a(str), "a string"),
-    "methods": (_are_methods, "by name a config, or a dict with config and, if need be, options and tuned_as"),
+    "methods": (_are_methods, "by name a config, or a dict with config and, if need be, options, tuned_as and ranks"),
     "seeds": (_numbers(0, 2**31 - 1, whole=True), "a list of integers of at least 0"),
     "noise": (_numbers(0, 1), "a list of shares in [0, 1]"),
     "damage": (_is_a(dict), "a dict of arguments of DamageLabels"),

@@ -72,7 +72,8 @@ def load_study(path: str | Path, results: Path) -> tuple[Config, list[Run]]:
 
     A study's config has
 
-    - ``methods``: by name, a config of this repository (below ``configs/``), or a dict with ``config`` and ``options``;
+    - ``methods``: by name, a config of this repository (below ``configs/``), or a dict with ``config``, ``options`` and
+      ``ranks``, the number of processes that one training of it runs on, else 1;
     - ``seeds``, and ``noise``, shares of damaged training labels (:class:`ghm_mmdet.transforms.DamageLabels`), with
       ``damage``, its further arguments;
     - ``scenes``: by name, digits to make and to train and test on, each a dict with the options of
@@ -131,17 +132,23 @@ def _config(
     entry = study.methods[method]
     entry = {"config": entry} if isinstance(entry, str) else entry
     config = copy.deepcopy(_loaded(path.parents[1] / entry["config"]))
-    options = {**(study.get("options") or {}), **entry.get("options", {}), "randomness.seed": seed}
+    # Copied, since merging takes the ``_delete_`` out of what it merges.
+    options = copy.deepcopy({**(study.get("options") or {}), **entry.get("options", {}), "randomness.seed": seed})
     try:
         config.merge_from_dict(options)
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise UserError(
             f"{path.absolute()}: the options of {method!r} do not fit {config.filename}: {error}"
         ) from error
+    if entry.get("ranks", 1) > 1:
+        config.ranks = entry["ranks"]
     needs = {"scenes": scenes is not None, "search": setting is not None, "noise": bool(noise)}
-    if "bbox_head" not in config.model and any(needs.values()):
+    # Scenes fit a two-stage detector as well.
+    heads = {"bbox_head", "roi_head"} if scenes is not None and setting is None and not noise else {"bbox_head"}
+    if not heads & set(config.model) and any(needs.values()):
         asking = " and ".join(name for name, asked in needs.items() if asked)
-        raise UserError(f"{path.absolute()}: {asking} fits detectors with a bbox_head; {config.filename} has none.")
+        having = " or a ".join(sorted(heads))
+        raise UserError(f"{path.absolute()}: {asking} fits detectors with a {having}; {config.filename} has none.")
     if scenes is not None:
         use_scenes(config, study.scenes[scenes])
     if setting is not None:

@@ -41,7 +41,7 @@ def use_scenes(config: Config, scenes: dict) -> None:
             and ``num_test``, the number of images.
     """
     config.scenes = scenes
-    config.model.bbox_head.num_classes = scenes["num_classes"]
+    config.model.get("roi_head", config.model).bbox_head.num_classes = scenes["num_classes"]
     config.val_evaluator.ann_file = config.data_root + config.val_dataloader.dataset.ann_file
     for loader in (config.train_dataloader, config.val_dataloader):
         loader.dataset.metainfo = dict(classes=CLASSES[: scenes["num_classes"]])

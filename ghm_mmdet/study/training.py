@@ -31,7 +31,7 @@ def train(run: Run, script: Path, folder: Path, threads: int, lock: int, scenes:
         run: what to train.
         script: tools/train.py.
         folder: is emptied first.
-        threads: CPU threads of the training.
+        threads: CPU threads of the training, of all its ranks together.
         lock: a file descriptor that the training's process inherits.
         scenes: the run's data, where it is not that of its config.
 
@@ -46,12 +46,21 @@ def train(run: Run, script: Path, folder: Path, threads: int, lock: int, scenes:
     config = copy.deepcopy(run.config) if scenes is None else moved(run.config, scenes.path)
     config.val_evaluator.outfile_prefix = str(folder / "detections")
     config.dump(folder / "study_run.py")
-    command = [sys.executable, str(script), str(folder / "study_run.py"), "--work-dir", str(folder)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    ranks = config.get("ranks", 1)
+    command = [str(script), str(folder / "study_run.py"), "--work-dir", str(folder)]
+    if ranks > 1:
+        launcher = ["-m", "ghm_mmdet.engine.torchrun", "--standalone", f"--nproc-per-node={ranks}"]
+        command = [*launcher, *command, "--launcher", "pytorch"]
+        threads = max(1, threads // ranks)
+    paths = [str(script.parents[1]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     environment.setdefault("GLIBC_TUNABLES", KEEP_MEMORY)
     start = time.monotonic()
     with open(folder / "output.txt", "w", encoding="utf-8") as output:
-        done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, env=environment, pass_fds=[lock])
+        done = subprocess.run(
+            [sys.executable, *command], stdout=output, stderr=subprocess.STDOUT, env=environment, pass_fds=[lock]
+        )
     row = {
         "study": run.study,
         "method": run.method,

@@ -82,6 +82,37 @@ scenes = dict(few=dict(num_classes=2, image_size=[64, 48]), many=dict(num_classe
     assert runs[0].config.scenes == dict(num_classes=2, image_size=[64, 48])
 
 
+def test_scenes_fit_a_two_stage_detector(tmp_path):
+    detector = STUDIES.parent / "digits" / "faster-rcnn_digits.py"
+    study = f"""
+methods = dict(a="{detector}")
+scenes = dict(few=dict(num_classes=2, image_size=[64, 48]))
+"""
+    _, (run,) = load_study(write(tmp_path, study), tmp_path)
+    assert run.config.model.roi_head.bbox_head.num_classes == 2
+    with pytest.raises(UserError, match="scenes and noise fits detectors with a bbox_head"):
+        load_study(write(tmp_path, study + "noise = [0.4]"), tmp_path)
+
+
+def test_every_run_of_a_method_has_its_options(tmp_path):
+    """mmengine takes ``_delete_`` out of what it merges: without a copy only the first run would have it."""
+    study = """
+replaced = dict(_delete_=True, type="Other")
+methods = dict(a=dict(config="method.py", options={"model.bbox_head.loss_cls": replaced}))
+seeds = [1, 2, 3]
+del replaced
+"""
+    _, runs = load_study(write(tmp_path, study), tmp_path)
+    assert [run.config.model.bbox_head.loss_cls for run in runs] == [dict(type="Other")] * 3
+
+
+def test_ranks_are_part_of_the_hash(tmp_path):
+    study = 'methods = dict(a="method.py", b=dict(config="method.py", ranks=1), c=dict(config="method.py", ranks=2))'
+    _, (none, one, two) = load_study(write(tmp_path, study), tmp_path)
+    assert none.config_hash == one.config_hash != two.config_hash
+    assert two.config.ranks == 2
+
+
 def test_hash_knows_the_content_and_not_where_the_data_lies(tmp_path):
     def hashes(root, lr):
         text = f'methods = dict(a="method.py")\noptions = {{"optim_wrapper.optimizer.lr": {lr}}}'
@@ -125,6 +156,7 @@ def test_tuned_by_a_search(tmp_path):
         ('methods = ["method.py"]', "methods must be by name a config"),
         ('methods = dict(a=dict(config="method.py", option={}))', "methods must be"),
         ("methods = dict(a=dict(options={}))", "methods must be"),
+        ('methods = dict(a=dict(config="method.py", ranks=0))', "methods must be"),
         ('methods = dict(a="method.py")\nseeds = 3', "seeds must be a list of integers"),
         ('methods = dict(a="method.py")\nseeds = [-1]', "seeds must be"),
         ('methods = dict(a="method.py")\nseeds = [1, 1]', "names one twice"),
@@ -143,6 +175,10 @@ def test_tuned_by_a_search(tmp_path):
             "the options of 'a' do not fit",
         ),
         ('methods = dict(a="other.py")\nnoise = [0.4]', "noise fits detectors with a bbox_head"),
+        (
+            'methods = dict(a="other.py")\nscenes = dict(x=dict(num_classes=3, image_size=[9, 9]))',
+            "scenes fits detectors with a bbox_head or a roi_head",
+        ),
     ],
 )
 def test_wrong_study(tmp_path, study, said):

@@ -94,6 +94,26 @@ def test_a_loss_that_diverges_is_a_result_and_a_mistake_is_none(study, tmp_path)
 
 
 @pytest.mark.slow
+def test_a_method_on_two_ranks(study, tmp_path):
+    text = study.read_text()
+    hook = '"custom_hooks": [dict(type="ghm_mmdet.FiniteLossHook", interval=1)]'
+    two = f"""methods = dict(
+    two=dict(config="shapes.py", ranks=2, options={{"train_dataloader.batch_size": 1, {hook}}}),
+    broken=dict(config="shapes.py", ranks=2, options={{"optim_wrapper.optimizer.lr": 1e30,
+        "optim_wrapper.clip_grad": None, {hook}}}))
+seeds"""
+    study.write_text(re.sub(r"methods = .*?\nseeds", two, text, flags=re.S).replace('reference = "CE"', ""))
+    arguments = ("--results", tmp_path / "results", "--work-dir", tmp_path / "runs", "--threads", 2)
+    done = run_tool("study.py", study, *arguments)
+    assert done.returncode == 0, done.stderr
+    rows = {row["method"]: row for row in rows_after(tmp_path, 0)}
+    assert rows["two"]["ap"]["mAP"] >= 0
+    assert re.search(r" is (nan|inf) at iteration \d", rows["broken"]["error"])
+    log = next((tmp_path / "runs" / "trial").glob("two*/*/*.log")).read_text()
+    assert "MMDistributedDataParallel" in log or "Distributed training: True" in log
+
+
+@pytest.mark.slow
 def test_scenes_are_made_measured_and_trained_on(tmp_path):
     folder = tmp_path / "configs" / "studies"
     folder.mkdir(parents=True)
