@@ -39,11 +39,19 @@ def use_scenes(config: Config, scenes: dict) -> None:
             entry ``scenes``, and its evaluator reads the annotations of its val data.
         scenes: by name, the fields of :class:`ghm_mmdet.datasets.digits.SceneOptions`, and ``num_train``, ``num_val``
             and ``num_test``, the number of images.
+
+    Raises:
+        UserError: the config is not one of digits.
     """
+    loaders = (config.train_dataloader, config.val_dataloader)
+    if not config.get("data_root") or any(loader.dataset.type != "CocoDataset" for loader in loaders):
+        raise UserError(
+            f"scenes fit configs that read digits, as configs/_base_/digits_detection.py; got {config.filename}"
+        )
     config.scenes = scenes
     config.model.get("roi_head", config.model).bbox_head.num_classes = scenes["num_classes"]
     config.val_evaluator.ann_file = config.data_root + config.val_dataloader.dataset.ann_file
-    for loader in (config.train_dataloader, config.val_dataloader):
+    for loader in loaders:
         loader.dataset.metainfo = dict(classes=CLASSES[: scenes["num_classes"]])
         for step in loader.dataset.pipeline:
             if step["type"] == "Resize":

@@ -15,6 +15,7 @@ from ghm_mmdet.study.grid import Setting, load_study
 from ghm_mmdet.study.results import append_result
 
 STUDIES = Path(__file__).resolve().parents[2] / "configs" / "studies"
+BCCD = STUDIES.parent / "bccd" / "retinanet_ce_lite0_bccd.py"
 METHOD = """
 model = dict(bbox_head=dict(num_classes=3, loss_cls=dict(type="FocalLoss", loss_weight=2.0)))
 optim_wrapper = dict(optimizer=dict(type="SGD", lr=0.1))
@@ -178,6 +179,10 @@ def test_tuned_by_a_search(tmp_path):
         (
             'methods = dict(a="other.py")\nscenes = dict(x=dict(num_classes=3, image_size=[9, 9]))',
             "scenes fits detectors with a bbox_head or a roi_head",
+        ),
+        (
+            f'methods = dict(a="{BCCD}")\nscenes = dict(x=dict(num_classes=3, image_size=[9, 9]))',
+            "scenes fit configs that read digits, .*; got .*retinanet_ce_lite0_bccd.py",
         ),
     ],
 )
