@@ -7,7 +7,7 @@ import runpy
 import sys
 from pathlib import Path
 
-from ghm_mmdet.engine.errors import UserError, plain_errors
+from ghm_mmdet.errors import UserError, plain_errors
 
 PACKAGE = Path(__file__).resolve().parent
 # In a wheel they lie inside the package, in a checkout beside it.

@@ -17,5 +17,5 @@ MODELS = Registry(
     locations=["ghm_mmdet.losses", "ghm_mmdet.heads", "ghm_mmdet.backbones"],
 )
 TRANSFORMS = Registry("transform", parent=MMENGINE_TRANSFORMS, scope="ghm_mmdet", locations=["ghm_mmdet.transforms"])
-TASK_UTILS = Registry("task util", parent=MMENGINE_TASK_UTILS, scope="ghm_mmdet", locations=["ghm_mmdet.heads"])
+TASK_UTILS = Registry("task util", parent=MMENGINE_TASK_UTILS, scope="ghm_mmdet", locations=["ghm_mmdet.task_modules"])
 HOOKS = Registry("hook", parent=MMENGINE_HOOKS, scope="ghm_mmdet", locations=["ghm_mmdet.hooks"])

@@ -42,8 +42,8 @@ def bccd_root() -> Path:
 @pytest.fixture(scope="session")
 def few_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of digits with the sizes of tools/make_digits.py and few scenes, for DIGITS_ROOT."""
-    from ghm_mmdet.datasets.digits import SceneOptions
-    from ghm_mmdet.datasets.digits_folder import DigitsFolder
+    from ghm_mmdet.digits.folder import DigitsFolder
+    from ghm_mmdet.digits.scenes import SceneOptions
 
     root = tmp_path_factory.mktemp("digits") / "digits"
     folder = DigitsFolder(root, "coco", {"train": 32, "val": 4, "test": 8}, SceneOptions())

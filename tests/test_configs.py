@@ -21,7 +21,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import HOOKS, PARAM_SCHEDULERS
 from mmengine.runner import Runner
 
-from ghm_mmdet.engine.amp import settle_amp
+from ghm_mmdet.cli.amp import settle_amp
 
 REPO = Path(__file__).resolve().parents[1]
 CONFIGS = REPO / "configs"

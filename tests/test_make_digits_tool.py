@@ -17,7 +17,7 @@ from mmdet.datasets import VOCDataset, XMLDataset
 from pycocotools.coco import COCO
 from tools.running import REPO, assert_plain, environment, load_tool, run_tool
 
-from ghm_mmdet.datasets.digits import CLASSES, SPLITS, SceneOptions, make_scene
+from ghm_mmdet.digits.scenes import CLASSES, SPLITS, SceneOptions, make_scene
 
 NUMBERS = {"train": 12, "val": 5, "test": 3}
 SMALL = [word for split, count in NUMBERS.items() for word in (f"--num-{split}", count)] + ["--image-size", "128x96"]

@@ -8,8 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from ghm_mmdet.engine.arguments import require_file
-from ghm_mmdet.engine.errors import UserError, plain_errors
+from ghm_mmdet.errors import UserError, plain_errors, require_file
 
 
 def positive_int(text: str) -> int:
@@ -60,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
     if args.out.exists() and not args.out.is_dir():
         raise UserError(f"--out must be a folder: {args.out.absolute()}")
 
-    from ghm_mmdet.engine.environment import check_stack
+    from ghm_mmdet.cli.environment import check_stack
 
     check_stack()
 
@@ -78,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def benchmark_losses(args: argparse.Namespace, device, progress) -> None:
-    from ghm_mmdet.benchmark import losses, report
+    from ghm_mmdet.experiments.benchmark import losses, report
 
     rows = []
     cases = losses.cases(args.elements, args.bins, args.classes)
@@ -95,9 +94,9 @@ def benchmark_losses(args: argparse.Namespace, device, progress) -> None:
 
 
 def benchmark_steps(args: argparse.Namespace, device, progress) -> None:
-    from ghm_mmdet.benchmark import report, step
-    from ghm_mmdet.engine.config import load_config, require_parts
-    from ghm_mmdet.engine.preflight import check_data, enter_default_scope
+    from ghm_mmdet.config import load_config, require_parts
+    from ghm_mmdet.data_check.preflight import check_data, enter_default_scope
+    from ghm_mmdet.experiments.benchmark import report, step
 
     steps = {}
     for config in args.configs:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from ghm_mmdet.engine.arguments import require_file
-from ghm_mmdet.engine.errors import plain_errors
+from ghm_mmdet.errors import plain_errors, require_file
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -33,16 +32,16 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def check(args: argparse.Namespace) -> int:
     require_file(args.config, "config")
 
-    from ghm_mmdet.engine.environment import check_stack
+    from ghm_mmdet.cli.environment import check_stack
 
     check_stack()
 
     from rich.console import Console
     from rich.progress import track
 
-    from ghm_mmdet.engine.config import load_config
-    from ghm_mmdet.engine.dataset_report import report_dataset
-    from ghm_mmdet.engine.preflight import enter_default_scope
+    from ghm_mmdet.config import load_config
+    from ghm_mmdet.data_check.dataset_report import report_dataset
+    from ghm_mmdet.data_check.preflight import enter_default_scope
 
     cfg = load_config(args.config, args.cfg_options, work_dir=None, launcher="none")
     enter_default_scope(cfg)

@@ -28,8 +28,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ghm_mmdet.engine.environment import check_stack
-from ghm_mmdet.engine.errors import UserError, plain_errors
+from ghm_mmdet.cli.environment import check_stack
+from ghm_mmdet.errors import UserError, plain_errors
 
 REPO = Path(__file__).resolve().parents[1]
 CONFIG = REPO / "configs" / "retinanet_ghm_digits.py"
@@ -115,7 +115,7 @@ def run(command: list[object], log: Path, environment: dict[str, str], epochs: i
 
 def load_configs(args: argparse.Namespace) -> tuple[object, object | None]:
     """The config as this call would train it, and the one that the work dir was trained with."""
-    from ghm_mmdet.engine.config import load_config
+    from ghm_mmdet.config import load_config
 
     wanted = load_config(str(CONFIG), args.cfg_options, work_dir=str(args.work_dir), launcher="none")
     dumped = args.work_dir / CONFIG.name

@@ -20,10 +20,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ghm_mmdet.datasets.annotation_formats import FORMATS
-from ghm_mmdet.datasets.digits import OTHER_DIGITS, SPLITS, OptionError, SceneOptions
-from ghm_mmdet.datasets.digits_folder import DigitsFolder, FolderError
-from ghm_mmdet.engine.errors import UserError, plain_errors
+from ghm_mmdet.digits.annotation_formats import FORMATS
+from ghm_mmdet.digits.folder import DigitsFolder, FolderError
+from ghm_mmdet.digits.scenes import OTHER_DIGITS, SPLITS, OptionError, SceneOptions
+from ghm_mmdet.errors import UserError, plain_errors
 
 
 class Parser(argparse.ArgumentParser):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from ghm_mmdet.engine.arguments import positive, require_file
-from ghm_mmdet.engine.errors import plain_errors
+from ghm_mmdet.cli.arguments import positive
+from ghm_mmdet.errors import plain_errors, require_file
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -41,14 +41,14 @@ def predict(args: argparse.Namespace) -> None:
     require_file(args.config, "config")
     require_file(args.checkpoint, "checkpoint")
 
-    from ghm_mmdet.engine.environment import check_stack
+    from ghm_mmdet.cli.environment import check_stack
 
     check_stack()
 
     from rich.console import Console
     from rich.progress import track
 
-    from ghm_mmdet.engine.prediction import find_images, prepare, run
+    from ghm_mmdet.cli.prediction import find_images, prepare, run
 
     images = find_images(args.inputs)
     cfg = prepare(args)

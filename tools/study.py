@@ -19,8 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from ghm_mmdet.engine.arguments import require_file
-from ghm_mmdet.engine.errors import UserError, plain_errors
+from ghm_mmdet.errors import UserError, plain_errors, require_file
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -70,11 +69,11 @@ def run_study(args: argparse.Namespace, path: str) -> None:
         TimeRemainingColumn,
     )
 
-    from ghm_mmdet.engine.preflight import check_data, enter_default_scope
-    from ghm_mmdet.study.grid import load_study
-    from ghm_mmdet.study.results import append_result, read_results
-    from ghm_mmdet.study.scenes import make_scenes, moved
-    from ghm_mmdet.study.training import train
+    from ghm_mmdet.data_check.preflight import check_data, enter_default_scope
+    from ghm_mmdet.experiments.study.grid import load_study
+    from ghm_mmdet.experiments.study.results import append_result, read_results
+    from ghm_mmdet.experiments.study.scenes import make_scenes, moved
+    from ghm_mmdet.experiments.study.training import train
 
     _, runs = load_study(path, args.results)
     results = args.results / f"{Path(path).stem}.jsonl"
@@ -121,7 +120,7 @@ def run_study(args: argparse.Namespace, path: str) -> None:
 
 def taken_over(runs: list, folder: Path) -> Iterator[tuple]:
     """Runs that another study has made already, with their rows: the same config gives the same result."""
-    from ghm_mmdet.study.results import read_results
+    from ghm_mmdet.experiments.study.results import read_results
 
     rows = {row["config_hash"]: row for path in sorted(folder.glob("*.jsonl")) for row in read_results(path)}
     for run in runs:
@@ -142,11 +141,11 @@ def run(args: argparse.Namespace) -> None:
     for path in args.configs:
         require_file(path, "config")
 
-    from ghm_mmdet.engine.environment import check_stack
+    from ghm_mmdet.cli.environment import check_stack
 
     check_stack()
     if args.report:
-        from ghm_mmdet.study.report import write_report
+        from ghm_mmdet.experiments.study.report import write_report
 
         for path in write_report(REPO / "configs" / "studies", args.results, args.docs):
             print(f"written: {path}")

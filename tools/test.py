@@ -8,9 +8,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from ghm_mmdet.engine.arguments import add_common_arguments, require_file, require_pickle_target
-from ghm_mmdet.engine.errors import plain_errors
-from ghm_mmdet.engine.launch import is_first_rank_of_node, meet, part, read_ranks
+from ghm_mmdet.cli.arguments import add_common_arguments, require_pickle_target
+from ghm_mmdet.cli.launch import is_first_rank_of_node, meet, part, read_ranks
+from ghm_mmdet.errors import plain_errors, require_file
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -33,11 +33,11 @@ def test(args: argparse.Namespace) -> None:
     if args.out is not None:
         require_pickle_target(args.out)
 
-    from ghm_mmdet.engine.environment import check_stack
+    from ghm_mmdet.cli.environment import check_stack
 
     check_stack()
 
-    from ghm_mmdet.engine.testing import preflight, prepare, run
+    from ghm_mmdet.cli.testing import preflight, prepare, run
 
     cfg = prepare(args)
     if is_first_rank_of_node():

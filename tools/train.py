@@ -8,9 +8,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from ghm_mmdet.engine.arguments import add_common_arguments, require_file
-from ghm_mmdet.engine.errors import plain_errors
-from ghm_mmdet.engine.launch import is_first_rank_of_node, meet, part, read_ranks
+from ghm_mmdet.cli.arguments import add_common_arguments
+from ghm_mmdet.cli.launch import is_first_rank_of_node, meet, part, read_ranks
+from ghm_mmdet.errors import plain_errors, require_file
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -42,15 +42,15 @@ def train(args: argparse.Namespace) -> None:
     if args.resume not in (None, "auto"):
         require_file(args.resume, "checkpoint to resume from")
 
-    from ghm_mmdet.engine.environment import check_stack
+    from ghm_mmdet.cli.environment import check_stack
 
     check_stack()
 
-    from ghm_mmdet.engine.training import prepare, run, share_checkpoint_choice
+    from ghm_mmdet.cli.training import prepare, run, share_checkpoint_choice
 
     cfg = prepare(args)
     if is_first_rank_of_node():
-        from ghm_mmdet.engine.training import preflight
+        from ghm_mmdet.cli.training import preflight
 
         preflight(cfg, partial=args.allow_partial_load)
     meet(cfg)

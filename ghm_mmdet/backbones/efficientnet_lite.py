@@ -6,8 +6,8 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from ghm_mmdet.engine.checkpoint import read_checkpoint
-from ghm_mmdet.engine.errors import UserError
+from ghm_mmdet.checkpoint.safe_loading import read_checkpoint
+from ghm_mmdet.errors import UserError
 from ghm_mmdet.registry import MODELS
 
 # The last block of each stage, its stride and its channels.

@@ -3,7 +3,6 @@
 from ghm_mmdet.heads.clean_rpn_head import CleanRPNHead
 from ghm_mmdet.heads.density_scope import ATSSHead, DensityScopeMixin, RetinaHead, RPNHead
 from ghm_mmdet.heads.ohem_retina_head import OHEMRetinaHead
-from ghm_mmdet.heads.top_n_iou_assigner import TopNIoUAssigner
 
 __all__ = [
     "ATSSHead",
@@ -12,5 +11,4 @@ __all__ = [
     "OHEMRetinaHead",
     "RPNHead",
     "RetinaHead",
-    "TopNIoUAssigner",
 ]

@@ -8,7 +8,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from ghm_mmdet.engine.errors import UserError
+from ghm_mmdet.errors import UserError
 from ghm_mmdet.registry import HOOKS
 
 

@@ -11,13 +11,13 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
-from ghm_mmdet.engine.errors import UserError
-from ghm_mmdet.engine.gradient_norm_log import FILE_NAME, LossRecord, Record, append_record
-from ghm_mmdet.engine.gradient_norm_picture import as_image, draw_record
-from ghm_mmdet.engine.watched_losses import WatchedLoss, find_losses
+from ghm_mmdet.errors import UserError
 from ghm_mmdet.functional import checks
 from ghm_mmdet.functional.gradient_histogram import gradient_histogram
 from ghm_mmdet.functional.harmonized_loss import as_rows
+from ghm_mmdet.gradient_norms.log import FILE_NAME, LossRecord, Record, append_record
+from ghm_mmdet.gradient_norms.picture import as_image, draw_record
+from ghm_mmdet.gradient_norms.watched_losses import WatchedLoss, find_losses
 from ghm_mmdet.registry import HOOKS
 
 
@@ -54,7 +54,7 @@ class GradientNormHook(Hook):
 
     Raises:
         ValueError: an argument is out of its range.
-        ghm_mmdet.engine.errors.UserError: in training, when a loss of ``losses``, or every loss, cannot be read.
+        ghm_mmdet.errors.UserError: in training, when a loss of ``losses``, or every loss, cannot be read.
     """
 
     def __init__(

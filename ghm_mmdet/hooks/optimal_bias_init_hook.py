@@ -7,7 +7,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
-from ghm_mmdet.engine.prior import find_dense_heads, measure_priors
+from ghm_mmdet.prior import find_dense_heads, measure_priors
 from ghm_mmdet.registry import HOOKS
 
 
@@ -31,7 +31,7 @@ class OptimalBiasInitHook(Hook):
             it under an unusual name; other heads are then left alone.
 
     Raises:
-        ghm_mmdet.engine.errors.UserError: at the start of training, when a head classifies with a softmax, has no
+        ghm_mmdet.errors.UserError: at the start of training, when a head classifies with a softmax, has no
             classification bias, needs predictions to assign its positives, or has no positive in the images.
 
     Source: "Is Sampling Heuristics Necessary in Training Deep Object Detectors?" (Chen et al., arXiv:1909.04868).

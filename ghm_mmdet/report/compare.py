@@ -9,10 +9,10 @@ from pathlib import Path
 
 from mmengine.logging import MMLogger
 
-from ghm_mmdet.engine.checkpoint import allow_mmengine_checkpoints, force_weights_only
-from ghm_mmdet.engine.errors import UserError, notice
-from ghm_mmdet.engine.gradient_norm_log import FILE_NAME, Record, read_records
-from ghm_mmdet.engine.preflight import check_data, check_work_dir, enter_default_scope
+from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints, force_weights_only
+from ghm_mmdet.data_check.preflight import check_data, check_work_dir, enter_default_scope
+from ghm_mmdet.errors import UserError, notice
+from ghm_mmdet.gradient_norms.log import FILE_NAME, Record, read_records
 from ghm_mmdet.report.evaluation import evaluate
 from ghm_mmdet.report.ground_truth import read_ground_truth
 from ghm_mmdet.report.log import read_history

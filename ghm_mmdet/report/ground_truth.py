@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from pycocotools.coco import COCO
 
-from ghm_mmdet.engine.preflight import build_part
+from ghm_mmdet.data_check.preflight import build_part
 
 
 @dataclass

@@ -14,7 +14,7 @@ import numpy as np
 from markupsafe import Markup
 
 from ghm_mmdet import __version__
-from ghm_mmdet.engine.gradient_norm_log import Record
+from ghm_mmdet.gradient_norms.log import Record
 from ghm_mmdet.report.charts import chart, finite, svg_dashes
 from ghm_mmdet.report.evaluation import MATCHING_IOU, Detection, Evaluation
 from ghm_mmdet.report.ground_truth import GroundTruth

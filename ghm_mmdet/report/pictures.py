@@ -9,7 +9,7 @@ import cv2
 import mmcv
 import numpy as np
 
-from ghm_mmdet.engine.errors import UserError
+from ghm_mmdet.errors import UserError
 
 LARGEST_SIDE = 640
 JPEG_QUALITY = 85

@@ -15,9 +15,9 @@ from mmengine.device import get_device
 from mmengine.runner import Runner
 from torch.utils.data import Subset
 
-from ghm_mmdet.engine.checkpoint import check_fits
-from ghm_mmdet.engine.errors import UserError, notice
-from ghm_mmdet.engine.preflight import build_part, check_classes
+from ghm_mmdet.checkpoint.safe_loading import check_fits
+from ghm_mmdet.data_check.preflight import build_part, check_classes
+from ghm_mmdet.errors import UserError, notice
 from ghm_mmdet.report.ground_truth import GroundTruth
 from ghm_mmdet.report.work_dir import WorkDir
 

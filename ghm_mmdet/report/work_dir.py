@@ -7,10 +7,10 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ghm_mmdet.engine.checkpoint import read_checkpoint
-from ghm_mmdet.engine.config import load_config, require_parts
-from ghm_mmdet.engine.errors import TornCheckpointError, UserError, notice
-from ghm_mmdet.engine.resume import checkpoint_files
+from ghm_mmdet.checkpoint.resuming import checkpoint_files
+from ghm_mmdet.checkpoint.safe_loading import read_checkpoint
+from ghm_mmdet.config import load_config, require_parts
+from ghm_mmdet.errors import TornCheckpointError, UserError, notice
 
 
 @dataclass

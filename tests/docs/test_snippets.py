@@ -29,7 +29,7 @@ from mmengine.registry import HOOKS, VISBACKENDS
 from mmengine.runner import Runner
 from tools.running import environment
 
-from ghm_mmdet.engine.config import load_config
+from ghm_mmdet.config import load_config
 
 # Output and citations, which nothing runs, and the directives of the site.
 NOT_RUN = ("text", "bibtex")

@@ -6,7 +6,7 @@ import torch
 from mmengine.structures import InstanceData
 
 from ghm_mmdet.functional.cleanliness import cleanliness
-from ghm_mmdet.heads import TopNIoUAssigner
+from ghm_mmdet.task_modules import TopNIoUAssigner
 
 GHMC = dict(type="ghm_mmdet.GHMC", bins=10, momentum=0.75, use_sigmoid=True)
 SMOOTH_L1 = dict(type="mmdet.SmoothL1Loss", beta=0.11)

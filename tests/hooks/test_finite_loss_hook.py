@@ -7,8 +7,8 @@ from mmengine.runner import Runner
 from small_detectors import retinanet
 from tools.running import write_shapes
 
-from ghm_mmdet.engine.checkpoint import allow_mmengine_checkpoints
-from ghm_mmdet.engine.errors import UserError
+from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints
+from ghm_mmdet.errors import UserError
 from ghm_mmdet.hooks import FiniteLossHook
 
 

@@ -20,10 +20,10 @@ from small_detectors import faster_rcnn, retinanet
 from tools.running import write_shapes
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ghm_mmdet.engine.amp import CPUAmpOptimWrapper
-from ghm_mmdet.engine.checkpoint import allow_mmengine_checkpoints
-from ghm_mmdet.engine.errors import UserError
-from ghm_mmdet.engine.gradient_norm_log import FILE_NAME, read_records
+from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints
+from ghm_mmdet.cli.amp import CPUAmpOptimWrapper
+from ghm_mmdet.errors import UserError
+from ghm_mmdet.gradient_norms.log import FILE_NAME, read_records
 from ghm_mmdet.hooks import GradientNormHook
 
 GHMC = dict(type="ghm_mmdet.GHMC", bins=30, momentum=0.75, use_sigmoid=True, loss_weight=2.0)

@@ -15,10 +15,10 @@ from mmengine.runner import Runner
 from small_detectors import faster_rcnn, retinanet
 from tools.running import REPO, write_shapes
 
-from ghm_mmdet.engine.checkpoint import allow_mmengine_checkpoints
-from ghm_mmdet.engine.errors import UserError
-from ghm_mmdet.engine.prior import find_dense_heads, measure_priors
+from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints
+from ghm_mmdet.errors import UserError
 from ghm_mmdet.functional import optimal_bias
+from ghm_mmdet.prior import find_dense_heads, measure_priors
 
 HOOK = dict(type="ghm_mmdet.OptimalBiasInitHook")
 ALL_ANCHORS = {"model.train_cfg.rpn.sampler": dict(type="PseudoSampler", _delete_=True)}

@@ -11,7 +11,7 @@ import pytest
 from mmengine.config import Config
 from tools.running import CONFIG, REPO, write_shapes
 
-from ghm_mmdet.engine.preflight import enter_default_scope
+from ghm_mmdet.data_check.preflight import enter_default_scope
 from ghm_mmdet.report.ground_truth import GroundTruth, read_ground_truth
 
 

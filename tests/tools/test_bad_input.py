@@ -132,9 +132,9 @@ def test_wrapped_data_sets_are_looked_into(fails, shapes, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("missing", ["list", "Annotations", "JPEGImages", "xml", None])
 def test_voc_data(missing: str | None, shapes, tmp_path: Path) -> None:
-    from ghm_mmdet.engine.config import load_config
-    from ghm_mmdet.engine.errors import UserError
-    from ghm_mmdet.engine.preflight import check_data, enter_default_scope
+    from ghm_mmdet.config import load_config
+    from ghm_mmdet.data_check.preflight import check_data, enter_default_scope
+    from ghm_mmdet.errors import UserError
 
     root = tmp_path / "VOCdevkit" / "VOC2007"
     for name in ("Annotations", "JPEGImages", "ImageSets/Main"):
@@ -203,7 +203,7 @@ def test_image_that_is_missing_or_broken(fails, tmp_path: Path) -> None:
     """One that is missing is found before the training, one that is broken comes up in a DataLoader worker."""
     from mmdet.registry import TRANSFORMS
 
-    from ghm_mmdet.engine.errors import explain
+    from ghm_mmdet.errors import explain
 
     write_shapes(tmp_path / "data", images=4)
     config = tmp_path / "config.py"
@@ -235,8 +235,8 @@ def test_mmcv_without_ops_and_wrong_versions(shapes, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["torch", "mmengine", "mmcv", "mmdet"])
 def test_stack_not_installed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ghm_mmdet.engine import environment
-    from ghm_mmdet.engine.errors import UserError
+    from ghm_mmdet.cli import environment
+    from ghm_mmdet.errors import UserError
 
     real = environment.find_spec
     monkeypatch.setattr(environment, "find_spec", lambda asked: None if asked == name else real(asked))
@@ -245,15 +245,15 @@ def test_stack_not_installed(name: str, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_bug_keeps_its_traceback() -> None:
-    from ghm_mmdet.engine.errors import plain_errors
+    from ghm_mmdet.errors import plain_errors
 
     with pytest.raises(ZeroDivisionError), plain_errors():
         _ = 1 / 0
 
 
 def test_large_annotation_files_are_not_read_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ghm_mmdet.engine import preflight
-    from ghm_mmdet.engine.errors import UserError
+    from ghm_mmdet.data_check import preflight
+    from ghm_mmdet.errors import UserError
 
     monkeypatch.setattr(preflight, "LARGEST_PARSED_ANNOTATION", 5000)
     whole = json.dumps({"images": [{"id": number} for number in range(2000)], "categories": list(CLASSES)})

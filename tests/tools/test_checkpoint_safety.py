@@ -14,8 +14,8 @@ import torch
 from mmengine.logging import HistoryBuffer
 from tools.running import assert_plain, load_tool, pretrained_config, run_tool
 
-from ghm_mmdet.engine.checkpoint import allow_mmengine_checkpoints, check_resumable, read_checkpoint
-from ghm_mmdet.engine.errors import RefusedCheckpointError, TornCheckpointError
+from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints, check_resumable, read_checkpoint
+from ghm_mmdet.errors import RefusedCheckpointError, TornCheckpointError
 
 
 class Call:
@@ -94,7 +94,7 @@ def test_the_environment_cannot_switch_it_off(fails, shapes, tmp_path: Path, mon
 
 def test_loading_by_the_stack_below_is_weights_only_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """torch.hub asks for weights_only=False when mmengine loads from an address."""
-    from ghm_mmdet.engine.checkpoint import force_weights_only
+    from ghm_mmdet.checkpoint.safe_loading import force_weights_only
 
     marker = tmp_path / "marker"
     bad = save(tmp_path / "bad.pth", meta=run_by_os(marker))
@@ -194,9 +194,9 @@ def test_checkpoint_that_does_not_fit(fails, shapes, tmp_path: Path) -> None:
 def test_loss_buffers_do_not_count_and_partial_load_is_said(shapes, capsys: pytest.CaptureFixture) -> None:
     from mmdet.registry import MODELS
 
-    from ghm_mmdet.engine.checkpoint import check_fits
-    from ghm_mmdet.engine.config import load_config
-    from ghm_mmdet.engine.preflight import enter_default_scope
+    from ghm_mmdet.checkpoint.safe_loading import check_fits
+    from ghm_mmdet.config import load_config
+    from ghm_mmdet.data_check.preflight import enter_default_scope
 
     cfg = load_config(str(shapes.config), [], work_dir=None, launcher="none")
     enter_default_scope(cfg)

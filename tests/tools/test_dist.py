@@ -14,7 +14,7 @@ import pytest
 import torch
 from tools.running import REPO, assert_plain, environment
 
-from ghm_mmdet.engine.checkpoint import allow_mmengine_checkpoints, read_checkpoint
+from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints, read_checkpoint
 
 TOOLS = REPO / "tools"
 
@@ -195,8 +195,8 @@ def test_what_srun_is_given(script: str, per_node: str, tmp_path: Path) -> None:
 
 
 def test_slurm_ranks_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ghm_mmdet.engine.errors import UserError
-    from ghm_mmdet.engine.launch import read_ranks
+    from ghm_mmdet.cli.launch import read_ranks
+    from ghm_mmdet.errors import UserError
 
     for name, value in {"SLURM_PROCID": "3", "SLURM_NTASKS": "4", "SLURM_LOCALID": "1", "MASTER_ADDR": "head"}.items():
         monkeypatch.setenv(name, value)

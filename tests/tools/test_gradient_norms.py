@@ -17,9 +17,9 @@ from small_detectors import faster_rcnn
 from tools.running import load_tool, run_tool
 from tools.test_checkpoint_safety import run_by_os
 
-from ghm_mmdet.engine.checkpoint import allow_mmengine_checkpoints, read_checkpoint
-from ghm_mmdet.engine.gradient_norms import count_gradient_norms, curves_of, find_head_losses
+from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints, read_checkpoint
 from ghm_mmdet.functional import ohem_loss
+from ghm_mmdet.gradient_norms.detector_norms import count_gradient_norms, curves_of, find_head_losses
 
 TOOL = "analysis/gradient_norms"
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from tools.running import REPO, environment, run_tool
 
-from ghm_mmdet.engine.checkpoint import allow_mmengine_checkpoints, read_checkpoint
+from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints, read_checkpoint
 
 EPOCHS = 30
 # Two iterations an epoch, each with random flips, and a checkpoint after each epoch.

@@ -20,7 +20,7 @@ import torch
 from mmdet.apis import DetInferencer, inference_detector, init_detector
 from tools.running import REPO, Shapes, assert_plain, environment, load_tool
 
-from ghm_mmdet.engine.checkpoint import allow_mmengine_checkpoints
+from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints
 
 DIGITS = ["retinanet_ghm_digits", "digits/faster-rcnn_clean-rpn_digits", "digits/fcos_ghmc_digits"]
 DIGITS += ["digits/atss_ghmc_digits", "digits/retinanet_ohem_digits"]
@@ -129,7 +129,7 @@ def test_checkpoints_that_are_hostile_torn_or_of_another_model(shapes: Shapes, f
 
 def test_inferencer_itself_reads_data_only(shapes: Shapes, tmp_path: Path) -> None:
     """It loads the checkpoint a second time, on its own."""
-    from ghm_mmdet.engine.checkpoint import force_weights_only
+    from ghm_mmdet.checkpoint.safe_loading import force_weights_only
 
     hostile = tmp_path / "hostile.pth"
     torch.save({"state_dict": {}, "meta": Attack(tmp_path / "marker")}, hostile)

@@ -23,8 +23,8 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from tools.running import CLASSES, REPO, Shapes, assert_plain, load_tool
 
-from ghm_mmdet.engine.checkpoint import allow_mmengine_checkpoints
-from ghm_mmdet.engine.gradient_norm_log import LossRecord, Record, append_record
+from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints
+from ghm_mmdet.gradient_norms.log import LossRecord, Record, append_record
 from ghm_mmdet.report import compare, predictions
 
 KEPT = Path("report") / "test_detections.json"

@@ -13,7 +13,7 @@ import pytest
 import torch
 from tools.running import REPO, environment, run_tool
 
-from ghm_mmdet.engine.checkpoint import allow_mmengine_checkpoints, read_checkpoint
+from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints, read_checkpoint
 
 
 @pytest.fixture(autouse=True)
@@ -111,7 +111,7 @@ def test_which_checkpoint_is_resumed(
 ) -> None:
     from mmengine.config import Config
 
-    from ghm_mmdet.engine.resume import newest_whole_checkpoint
+    from ghm_mmdet.checkpoint.resuming import newest_whole_checkpoint
 
     work_dir = runs(**files)
     if note is not None:
@@ -127,7 +127,7 @@ def test_a_kill_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
     """The process dies when all bytes are written but the file is not in its place yet."""
     code = (
         "import os, pathlib, signal, sys\n"
-        "from ghm_mmdet.engine.resume import AtomicLocalBackend\n"
+        "from ghm_mmdet.checkpoint.resuming import AtomicLocalBackend\n"
         "backend, path = AtomicLocalBackend(), sys.argv[1]\n"
         "backend.put(b'old', path)\n"
         "pathlib.Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -147,7 +147,7 @@ def test_amp_runs_on_a_cpu_with_one_kept_checkpoint(shapes, tmp_path: Path) -> N
     assert "amp: no GPU here" in done.stderr
     run = tmp_path / "work_dirs" / "shapes_retinanet"
     assert all(value.isfinite().all() for value in read_checkpoint(str(run / "epoch_1.pth"))["state_dict"].values())
-    assert "imports=['ghm_mmdet.engine.amp'" in "".join((run / "shapes_retinanet.py").read_text().split())
+    assert "imports=['ghm_mmdet.cli.amp'" in "".join((run / "shapes_retinanet.py").read_text().split())
     assert "max_keep_ckpts=1 leaves no whole checkpoint" in done.stdout
     assert "Scaling the original LR by 0.125" in done.stdout
     assert "The total batch is" not in done.stdout

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from tools.running import CONFIG, load_tool, run_tool, write_shapes
 
-from ghm_mmdet.engine.gradient_norm_log import FILE_NAME, read_records
+from ghm_mmdet.gradient_norms.log import FILE_NAME, read_records
 
 TOOL = "analysis/watch"
 HOOK = ["default_hooks.gradient_norm.type=ghm_mmdet.GradientNormHook", "default_hooks.gradient_norm.interval=1"]
@@ -76,7 +76,7 @@ def test_one_record_is_enough(run, capsys):
 
 
 def test_a_loss_that_is_not_called_at_first_is_drawn_when_it_is(run):
-    from ghm_mmdet.engine.gradient_norm_picture import as_image, draw_record, limits_of, write_strip
+    from ghm_mmdet.gradient_norms.picture import as_image, draw_record, limits_of, write_strip
 
     records, _ = read_records(run)
     records[0].losses.pop("bbox_head.loss_cls")

@@ -8,8 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from ghm_mmdet.engine.arguments import require_file
-from ghm_mmdet.engine.errors import UserError, plain_errors
+from ghm_mmdet.errors import UserError, plain_errors, require_file
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -43,7 +42,7 @@ def estimate(args: argparse.Namespace) -> None:
     if args.max_images < 1:
         raise UserError(f"--max-images must be at least 1, got {args.max_images}.")
 
-    from ghm_mmdet.engine.environment import check_stack
+    from ghm_mmdet.cli.environment import check_stack
 
     check_stack()
 
@@ -51,9 +50,9 @@ def estimate(args: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.progress import track
 
-    from ghm_mmdet.engine.config import load_config, require_parts
-    from ghm_mmdet.engine.preflight import build_part, check_classes, check_data, check_logits, enter_default_scope
-    from ghm_mmdet.engine.prior import find_dense_heads, init_cfg_with_prior, measure_priors
+    from ghm_mmdet.config import load_config, require_parts
+    from ghm_mmdet.data_check.preflight import build_part, check_classes, check_data, check_logits, enter_default_scope
+    from ghm_mmdet.prior import find_dense_heads, init_cfg_with_prior, measure_priors
 
     cfg = load_config(args.config, args.cfg_options, work_dir=None, launcher="none")
     require_parts(cfg, "model", "train_dataloader")

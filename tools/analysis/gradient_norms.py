@@ -9,8 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from ghm_mmdet.engine.arguments import require_file
-from ghm_mmdet.engine.errors import UserError, notice, plain_errors
+from ghm_mmdet.errors import UserError, notice, plain_errors, require_file
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -49,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
     if args.max_images < 1:
         raise UserError(f"--max-images must be at least 1, got {args.max_images}.")
 
-    from ghm_mmdet.engine.environment import check_stack
+    from ghm_mmdet.cli.environment import check_stack
 
     check_stack()
 
@@ -60,14 +59,15 @@ def run(args: argparse.Namespace) -> None:
     from rich.console import Console
     from rich.progress import track
 
-    from ghm_mmdet.engine.checkpoint import (
+    from ghm_mmdet.checkpoint.safe_loading import (
         allow_mmengine_checkpoints,
         check_fits,
         force_weights_only,
         read_checkpoint,
     )
-    from ghm_mmdet.engine.config import load_config, require_parts
-    from ghm_mmdet.engine.gradient_norms import (
+    from ghm_mmdet.config import load_config, require_parts
+    from ghm_mmdet.data_check.preflight import build_part, check_classes, check_data, enter_default_scope
+    from ghm_mmdet.gradient_norms.detector_norms import (
         as_numbers,
         count_gradient_norms,
         curves_of,
@@ -75,7 +75,6 @@ def run(args: argparse.Namespace) -> None:
         find_head_losses,
         load_annotations_first,
     )
-    from ghm_mmdet.engine.preflight import build_part, check_classes, check_data, enter_default_scope
 
     force_weights_only()
     allow_mmengine_checkpoints()

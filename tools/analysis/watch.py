@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from ghm_mmdet.engine.errors import UserError, notice, plain_errors
+from ghm_mmdet.errors import UserError, notice, plain_errors
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -34,13 +34,13 @@ def watch(args: argparse.Namespace) -> None:
         what = "a strip is a picture" if args.strip else "an animation is a GIF and a strip a PNG"
         raise UserError(f"--out must end in {' or '.join(allowed)} ({what}), got {args.out}.")
 
-    from ghm_mmdet.engine.gradient_norm_log import read_records
+    from ghm_mmdet.gradient_norms.log import read_records
 
     records, cut_off = read_records(args.work_dir)
     if cut_off:
         notice(f"{cut_off} record{'s' if cut_off > 1 else ''} cut off, as by a kill or while being written: left out.")
 
-    from ghm_mmdet.engine.gradient_norm_picture import write_animation, write_strip
+    from ghm_mmdet.gradient_norms.picture import write_animation, write_strip
 
     if out.suffix.lower() == ".png":
         write_strip(records, out)

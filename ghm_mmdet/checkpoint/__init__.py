@@ -1,0 +1,1 @@
+"""Checkpoints: safe loading, saving that a kill cannot tear, resuming."""

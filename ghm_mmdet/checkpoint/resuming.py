@@ -1,0 +1,132 @@
+"""Resuming after a kill at any moment: which checkpoint is the newest whole one, and how to write whole ones only."""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import partial
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.runner import EpochBasedTrainLoop, Runner, set_random_seed
+
+from ghm_mmdet.checkpoint.safe_loading import check_resumable, read_checkpoint
+from ghm_mmdet.errors import RefusedCheckpointError, UserError, notice
+
+
+@register_backend("ghm_mmdet_atomic", force=True)
+class AtomicLocalBackend(LocalBackend):
+    """Writes a file beside its place and moves it there when it is whole, so that no reader ever sees half of it."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        target = Path(filepath)
+        beside = target.with_name(f".{target.name}.part")
+        super().put(obj, beside)
+        with beside.open("rb") as file:
+            os.fsync(file.fileno())
+        beside.replace(target)
+
+
+def protect_checkpoints(runner: Runner) -> None:
+    """Makes the runner's checkpoint hook survive a kill while it writes.
+
+    Changes the hook and not the config, so that the config in the work_dir stays one for mmdet's own tools.
+    """
+    for hook in runner.hooks:
+        if not isinstance(hook, CheckpointHook):
+            continue
+        remote = "://" in str(hook.out_dir or "")
+        if not remote and hook.backend_args is None and hook.file_client_args is None:
+            hook.backend_args = {"backend": "ghm_mmdet_atomic"}
+        if hook.max_keep_ckpts == 1:
+            # The hook deletes the old checkpoint before it writes the new one.
+            hook.max_keep_ckpts = 2
+            runner.logger.info("max_keep_ckpts=1 leaves no whole checkpoint while the next is written: keeping 2.")
+
+
+class RepeatableEpochHook(Hook):
+    """Makes what is random in an epoch depend on the seed and the epoch alone, and not on what was run before it.
+
+    A resumed process has not drawn the random numbers of the epochs that it skips. So every epoch but the first, which
+    is that of mmengine, begins with a seed of its own, in this process and in new data-loading workers.
+    """
+
+    # Apart from the seeds of neighbouring workers, which mmengine numbers one by one.
+    STRIDE = 1_000_003
+
+    def before_train(self, runner: Runner) -> None:
+        if not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            return
+        length = len(runner.train_dataloader)
+        if runner.iter != runner.epoch * length:
+            runner.logger.warning(
+                f"The checkpoint was written at iteration {runner.iter}, which is not the end of an epoch (of {length} "
+                f"iterations): epoch {runner.epoch + 1} begins anew, with the weights and the lr of that iteration."
+            )
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        if runner.epoch == 0 or not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            return
+        seed = (runner.seed + self.STRIDE * runner.epoch) % 2**31
+        set_random_seed(seed)
+        loader = runner.train_dataloader
+        if isinstance(loader.worker_init_fn, partial) and "seed" in loader.worker_init_fn.keywords:
+            loader.worker_init_fn = partial(loader.worker_init_fn, seed=seed)
+            # Persistent workers take no new seed: this starts others.
+            loader._iterator = None
+
+
+def newest_whole_checkpoint(cfg: Config) -> tuple[str, dict] | None:
+    """Finds the checkpoint that an automatic resume continues from, and says in one line which and why.
+
+    A kill can leave the last file cut off and mmengine's note `last_checkpoint` empty, stale or pointing at that file.
+    So the files themselves are tried, newest first.
+
+    Returns:
+        Path and content, or None when there is nothing to resume.
+
+    Raises:
+        RefusedCheckpointError: a candidate asks for more than data.
+    """
+    folder, files = checkpoint_files(cfg)
+    skipped = []
+    for file in files:
+        try:
+            checkpoint = read_checkpoint(str(file))
+            check_resumable(checkpoint, str(file))
+        except RefusedCheckpointError:
+            raise
+        except UserError:
+            skipped.append(file.name)
+            continue
+        why = f"newest whole checkpoint; not whole: {', '.join(skipped)}" if skipped else "newest checkpoint"
+        notice(f"resume: from {file} ({why}).")
+        return str(file), checkpoint
+    unusable = f" ({', '.join(skipped)}: not whole)" if skipped else ""
+    notice(f"resume: no checkpoint to resume from in {folder.absolute()}{unusable}, starting from scratch.")
+    return None
+
+
+def checkpoint_files(cfg: Config) -> tuple[Path, list[Path]]:
+    """The folder of a run's checkpoints, and those of its own that are in it, whole or not, the newest first.
+
+    A work_dir may also hold files of an earlier, longer run: of those mmengine's note `last_checkpoint` decides, unless
+    a file is both newer and further than the one it names.
+    """
+    work_dir = Path(cfg.work_dir)
+    hook = cfg.get("default_hooks", {}).get("checkpoint") or {}
+    folder = Path(hook["out_dir"]) / work_dir.name if hook.get("out_dir") else work_dir
+    template = hook.get("filename_tmpl") or r"(?:epoch|iter)_{}.pth"
+    pattern = re.compile(template.replace(".pth", r"\.pth").replace("{}", r"(\d+)"))
+    matches = {file: pattern.fullmatch(file.name) for file in folder.glob("*.pth")} if folder.is_dir() else {}
+    steps = {file: int(match[1]) for file, match in matches.items() if match}
+    files = sorted(steps, key=lambda file: (file.stat().st_mtime_ns, steps[file]), reverse=True)
+    note = work_dir / "last_checkpoint"
+    noted = Path(note.read_text().strip()).name if note.is_file() else ""
+    last = next((file for file in files if file.name == noted), None)
+    if last is not None:
+        ahead = [file for file in files[: files.index(last)] if steps[file] > steps[last]]
+        files = [*ahead, last, *(file for file in files if file not in (*ahead, last))]
+    return folder, files

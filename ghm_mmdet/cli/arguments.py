@@ -1,0 +1,43 @@
+"""Command-line arguments that train and test have in common; nothing here imports torch."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from ghm_mmdet.errors import UserError
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--work-dir", help="folder for logs and results (default: work_dirs/<name of the config>)")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change entries of the config, e.g. train_dataloader.batch_size=4 key=[a,b] key=None; no spaces",
+    )
+    parser.add_argument(
+        "--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="what starts the ranks"
+    )
+    # Launchers of different torch versions spell this differently; torchrun sets LOCAL_RANK instead.
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+
+
+def positive(text: str) -> int:
+    """The type of an argument that counts something."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number of at least 1")
+    return int(text)
+
+
+def require_pickle_target(out: str) -> None:
+    """Raises UserError unless a pickle file can be written to `out`."""
+    path = Path(out).expanduser().absolute()
+    if path.suffix not in (".pkl", ".pickle"):
+        raise UserError(f"--out writes a pickle file: its name must end in .pkl or .pickle, got {out!r}.")
+    folder = next(parent for parent in path.parents if parent.exists())
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UserError(f"--out cannot be written: {path}")

@@ -1,0 +1,96 @@
+"""Ranks: who am I, and meeting the others, on GPUs (nccl) or without any (gloo)."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import subprocess
+from typing import Any
+
+from ghm_mmdet.errors import UserError
+
+# Launcher: its variables for rank, number of ranks, rank within the node.
+RANK_VARIABLES = {
+    "pytorch": ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
+    "slurm": ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
+    "mpi": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
+}
+STARTED_BY = {"pytorch": "tools/dist_train.sh or torchrun", "slurm": "tools/slurm_train.sh or srun", "mpi": "mpirun"}
+
+
+def read_ranks(launcher: str, local_rank: int) -> None:
+    """Puts RANK, WORLD_SIZE and LOCAL_RANK into the environment, in the spelling of torch, whatever the launcher."""
+    if launcher in ("none", "pytorch"):
+        os.environ.setdefault("LOCAL_RANK", str(local_rank))
+    if launcher == "none":
+        return
+    variables = RANK_VARIABLES[launcher]
+    missing = [name for name in variables if name not in os.environ]
+    if missing:
+        raise UserError(
+            f"--launcher {launcher} finds no {', '.join(missing)} in the environment.\n"
+            f"Start it through {STARTED_BY[launcher]}, or leave --launcher out for one process."
+        )
+    for target, source in zip(RANK_VARIABLES["pytorch"], variables):
+        os.environ[target] = os.environ[source]
+    os.environ.setdefault("MASTER_PORT", "29500")
+    if "MASTER_ADDR" not in os.environ:
+        os.environ["MASTER_ADDR"] = _first_host(launcher)
+
+
+def _first_host(launcher: str) -> str:
+    if launcher == "slurm" and "SLURM_NODELIST" in os.environ:
+        command = ["scontrol", "show", "hostnames", os.environ["SLURM_NODELIST"]]
+        try:
+            return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]
+        except (OSError, subprocess.CalledProcessError, IndexError):
+            pass
+    raise UserError("MASTER_ADDR is not set: give the name of the machine that runs rank 0.")
+
+
+def meet(cfg: Any) -> None:
+    """Starts the process group, before the Runner would, and sets the config up for a run without a GPU.
+
+    mmengine starts its process group with a call into CUDA, but uses one that exists already; and it wraps the model
+    for the GPU of the rank unless `model_wrapper_cfg` says otherwise. Meeting before the Runner is built also means
+    that a rank whose preflight failed stops the others before they write anything.
+    """
+    if cfg.launcher == "none":
+        return
+    import torch
+    from mmengine.device import get_device
+    from mmengine.dist import init_dist
+    from mmengine.utils.dl_utils import set_multi_processing
+
+    env_cfg = cfg.get("env_cfg", {})
+    dist_cfg = env_cfg.get("dist_cfg", {})
+    set_multi_processing(**env_cfg.get("mp_cfg", {}), distributed=True)
+    if get_device() != "cpu":
+        init_dist(cfg.launcher, **dist_cfg)
+        return
+    timeout = dist_cfg.get("timeout")
+    keywords: dict[str, Any] = {} if timeout is None else {"timeout": datetime.timedelta(seconds=timeout)}
+    torch.distributed.init_process_group("gloo", **keywords)
+    wrapper = dict(cfg.get("model_wrapper_cfg") or {})
+    wrapper.setdefault("type", "MMDistributedDataParallel")
+    wrapper.setdefault("broadcast_buffers", False)
+    wrapper.setdefault("find_unused_parameters", cfg.get("find_unused_parameters", False))
+    wrapper["device_ids"] = None
+    cfg.model_wrapper_cfg = wrapper
+
+
+def part() -> None:
+    """Ends the process group after a run that went well, for all ranks together.
+
+    A rank that is done early would close its connections while another is still reading from them, which then fails at
+    the very end of its training.
+    """
+    import torch
+
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
+def is_first_rank_of_node() -> bool:
+    return int(os.environ.get("LOCAL_RANK", 0)) == 0

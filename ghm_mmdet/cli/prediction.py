@@ -1,0 +1,121 @@
+"""The steps of tools/predict.py once the stack is known to be there: mmdet's DetInferencer over images of a folder."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import os
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import cv2
+import mmcv
+import torch
+from mmdet.apis import DetInferencer
+from mmdet.apis.det_inferencer import IMG_EXTENSIONS
+from mmdet.registry import MODELS
+from mmengine import fileio
+from mmengine.config import Config
+
+from ghm_mmdet.checkpoint.safe_loading import (
+    allow_mmengine_checkpoints,
+    check_fits,
+    force_weights_only,
+    read_checkpoint,
+)
+from ghm_mmdet.config import load_config, require_parts
+from ghm_mmdet.data_check.preflight import build_part, check_work_dir, enter_default_scope
+from ghm_mmdet.errors import UserError, notice
+
+
+def find_images(source: str) -> list[str]:
+    """The image itself, or the images of a folder by name; not those of its subfolders.
+
+    Raises:
+        UserError: there is no image, or two would write the same file of predictions.
+    """
+    path = Path(source).expanduser()
+    if "://" in source:
+        return [source]
+    if path.is_dir():
+        images = sorted(file for file in path.iterdir() if file.suffix.lower() in IMG_EXTENSIONS)
+        if not images:
+            raise UserError(f"no image ({', '.join(IMG_EXTENSIONS)}) in the folder {path.absolute()}")
+    elif path.is_file():
+        images = [path]
+        if path.suffix.lower() not in IMG_EXTENSIONS:
+            raise UserError(f"no image, its name must end in {', '.join(IMG_EXTENSIONS)}: {path.absolute()}")
+    else:
+        raise UserError(f"image not found: {path.absolute()}")
+    stems: dict[str, Path] = {}
+    for image in images:
+        if stems.setdefault(image.stem, image) is not image:
+            names = f"{stems[image.stem].name} and {image.name}"
+            raise UserError(f"{names} would both write {image.stem}.json: {path.absolute()}\nRename one of them.")
+    return [str(image) for image in images]
+
+
+def prepare(args: argparse.Namespace) -> Config:
+    """Reads the config and checks device and checkpoint; then creates the folder of the results."""
+    force_weights_only()
+    allow_mmengine_checkpoints()
+    cfg = load_config(args.config, args.cfg_options, work_dir=None, launcher="none")
+    require_parts(cfg, "model", "test_dataloader", "visualizer")
+    if args.device is not None:
+        try:
+            torch.empty(1, device=args.device)
+        except (RuntimeError, AssertionError) as error:
+            raise UserError(f"--device {args.device}: {str(error).splitlines()[0]}") from error
+    enter_default_scope(cfg)
+    model = build_part(MODELS, copy.deepcopy(cfg.model), "model")
+    check_fits(model, read_checkpoint(args.checkpoint), args.checkpoint)
+    check_work_dir(args.out)
+    return cfg
+
+
+def run(cfg: Config, images: list[str], args: argparse.Namespace, track: Callable[[Iterable], Iterable]) -> None:
+    """Predicts batch by batch, since DetInferencer keeps every picture of a call in memory.
+
+    Raises:
+        UserError: images that cannot be read, after all others are done.
+    """
+    with warnings.catch_warnings():
+        # The visualizer has no folder for logs, and needs none.
+        warnings.filterwarnings("ignore", message="Failed to add .*VisBackend")
+        inferencer = DetInferencer(cfg, args.checkpoint, device=args.device, show_progress=False)
+    unreadable, detections = [], 0
+    for start in track(range(0, len(images), args.batch_size)):
+        batch = images[start : start + args.batch_size]
+        broken = [image for image in batch if not _is_readable(image)]
+        unreadable += broken
+        batch = [image for image in batch if image not in broken]
+        if not batch:
+            continue
+        results = inferencer(
+            batch,
+            batch_size=args.batch_size,
+            pred_score_thr=args.pred_score_thr,
+            no_save_vis=args.no_save_vis,
+            no_save_pred=args.no_save_pred,
+            out_dir=args.out,
+        )
+        detections += sum(score >= args.pred_score_thr for found in results["predictions"] for score in found["scores"])
+    done = len(images) - len(unreadable)
+    if done:
+        print(f"{done} images, {detections} detections with a score of at least {args.pred_score_thr}")
+        for folder, left_out in (("vis", args.no_save_vis), ("preds", args.no_save_pred)):
+            if not left_out:
+                print(f"written: {os.path.join(args.out, folder)}")
+    if unreadable:
+        for image in unreadable[1:]:
+            notice(f"cannot decode the image {os.path.abspath(image)}")
+        rest = f"\n{len(unreadable)} of {len(images)} images are like this; the others are done." if done else ""
+        raise UserError(f"cannot decode the image {os.path.abspath(unreadable[0])}{rest}")
+
+
+def _is_readable(image: str) -> bool:
+    try:
+        return mmcv.imfrombytes(fileio.get(image)) is not None
+    except (OSError, cv2.error):
+        return False

@@ -1,0 +1,75 @@
+"""The steps of tools/test.py once the stack is known to be there."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+
+from mmdet.engine.hooks.utils import trigger_visualization_hook
+from mmdet.evaluation import DumpDetResults
+from mmdet.registry import MODELS, RUNNERS
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from ghm_mmdet.checkpoint.safe_loading import (
+    allow_mmengine_checkpoints,
+    check_fits,
+    force_weights_only,
+    read_checkpoint,
+)
+from ghm_mmdet.cli.tta import use_test_time_augmentation
+from ghm_mmdet.config import load_config, require_parts
+from ghm_mmdet.data_check.preflight import (
+    build_part,
+    check_classes,
+    check_data,
+    check_logits,
+    check_metrics,
+    check_types,
+    check_work_dir,
+    enter_default_scope,
+)
+from ghm_mmdet.errors import UserError
+
+
+def prepare(args: argparse.Namespace) -> Config:
+    """Reads the config and works the command line into it; writes nothing."""
+    force_weights_only()
+    allow_mmengine_checkpoints()
+    cfg = load_config(args.config, args.cfg_options, work_dir=args.work_dir, launcher=args.launcher)
+    require_parts(cfg, "model", "test_dataloader", "test_cfg", "test_evaluator")
+    cfg.load_from = args.checkpoint
+    # The config of a resumed run says resume=True, which would resume a training here.
+    cfg.resume = False
+    if args.show or args.show_dir:
+        if "visualization" not in cfg.get("default_hooks", {}):
+            raise UserError(
+                f"--show and --show-dir need default_hooks.visualization in the config: {cfg.filename}\n"
+                "Set it: --cfg-options default_hooks.visualization.type=DetVisualizationHook"
+            )
+        trigger_visualization_hook(cfg, args)
+    if args.tta:
+        use_test_time_augmentation(cfg)
+    return cfg
+
+
+def preflight(cfg: Config) -> None:
+    """Checks data, model and checkpoint, then creates the work_dir."""
+    enter_default_scope(cfg)
+    check_types(cfg, ("test",))
+    check_metrics(cfg, ("test",))
+    classes = check_data(cfg, ("test",))
+    model = build_part(MODELS, copy.deepcopy(cfg.model), "model")
+    # Test-time augmentation wraps the model that the checkpoint is for.
+    detector = model.module if "tta_cfg" in cfg.model else model
+    check_classes(detector, classes)
+    check_logits(detector)
+    check_fits(detector, read_checkpoint(cfg.load_from), cfg.load_from)
+    check_work_dir(cfg.work_dir)
+
+
+def run(cfg: Config, args: argparse.Namespace) -> None:
+    runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+    if args.out is not None:
+        runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
+    runner.test()

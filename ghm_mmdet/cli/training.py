@@ -1,0 +1,105 @@
+"""The steps of tools/train.py once the stack is known to be there."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+
+from mmdet.registry import MODELS, RUNNERS
+from mmengine.config import Config
+from mmengine.dist import broadcast_object_list
+from mmengine.runner import Runner
+
+from ghm_mmdet.checkpoint.resuming import RepeatableEpochHook, newest_whole_checkpoint, protect_checkpoints
+from ghm_mmdet.checkpoint.safe_loading import (
+    allow_mmengine_checkpoints,
+    check_fits,
+    check_resumable,
+    force_weights_only,
+    read_checkpoint,
+)
+from ghm_mmdet.cli.amp import settle_amp
+from ghm_mmdet.cli.learning_rate import enable_auto_scale, warn_about_batch_size
+from ghm_mmdet.config import load_config, require_parts
+from ghm_mmdet.data_check.preflight import (
+    build_part,
+    check_classes,
+    check_data,
+    check_logits,
+    check_metrics,
+    check_pretrained,
+    check_types,
+    check_work_dir,
+    enter_default_scope,
+)
+from ghm_mmdet.hooks.finite_loss_hook import FiniteLossHook
+
+
+def prepare(args: argparse.Namespace) -> Config:
+    """Reads the config and works the command line into it; writes nothing."""
+    force_weights_only()
+    allow_mmengine_checkpoints()
+    cfg = load_config(args.config, args.cfg_options, work_dir=args.work_dir, launcher=args.launcher)
+    require_parts(cfg, "model", "train_dataloader", "train_cfg", "optim_wrapper")
+    settle_amp(cfg, amp=args.amp)
+    if args.auto_scale_lr:
+        enable_auto_scale(cfg)
+    if args.resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == "auto" else args.resume
+    return cfg
+
+
+def preflight(cfg: Config, *, partial: bool) -> None:
+    """Checks data, model and checkpoint, then creates the work_dir; settles what `--resume` continues from."""
+    enter_default_scope(cfg)
+    check_types(cfg, ("train", "val"))
+    check_metrics(cfg, ("train", "val"))
+    classes = check_data(cfg, ("train", "val"))
+    model = build_part(MODELS, copy.deepcopy(cfg.model), "model")
+    check_classes(model, classes)
+    check_logits(model)
+    if cfg.get("resume"):
+        found = _read_resumable(cfg.load_from) if cfg.load_from else newest_whole_checkpoint(cfg)
+        cfg.resume = found is not None
+        cfg.load_from, checkpoint = found or (None, None)
+        _go_on_with_seed(cfg, checkpoint)
+    else:
+        checkpoint = read_checkpoint(cfg.load_from) if cfg.get("load_from") else None
+    if checkpoint is not None:
+        check_fits(model, checkpoint, cfg.load_from, partial=partial and not cfg.resume)
+    check_pretrained(cfg.model)
+    check_work_dir(cfg.work_dir)
+
+
+def _read_resumable(path: str) -> tuple[str, dict]:
+    checkpoint = read_checkpoint(path)
+    check_resumable(checkpoint, path)
+    return path, checkpoint
+
+
+def _go_on_with_seed(cfg: Config, checkpoint: dict | None) -> None:
+    """Without a seed in the config the run drew one; mmengine takes it up again, but too late for the data's order."""
+    seed = (checkpoint or {}).get("meta", {}).get("seed")
+    randomness = dict(cfg.get("randomness") or {})
+    if randomness.get("seed") is None and isinstance(seed, int):
+        cfg.randomness = {**randomness, "seed": seed}
+
+
+def share_checkpoint_choice(cfg: Config) -> None:
+    """Makes all ranks continue from the checkpoint that the first rank chose, with its seed."""
+    choice = [cfg.get("resume", False), cfg.get("load_from"), dict(cfg.get("randomness") or {})]
+    broadcast_object_list(choice)
+    cfg.resume, cfg.load_from, randomness = choice
+    if randomness:
+        cfg.randomness = randomness
+
+
+def run(cfg: Config) -> None:
+    runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+    protect_checkpoints(runner)
+    runner.register_hook(RepeatableEpochHook())
+    if not any(isinstance(hook, FiniteLossHook) for hook in runner.hooks):
+        runner.register_hook(FiniteLossHook())
+    warn_about_batch_size(runner)
+    runner.train()

@@ -1,0 +1,1 @@
+"""The detection data that the project makes itself: scenes of handwritten digits."""

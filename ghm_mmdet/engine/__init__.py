@@ -1,1 +1,0 @@
-"""The steps that the command-line tools share, one per module. Importing this package imports nothing heavy."""

@@ -1,0 +1,91 @@
+"""Errors for the person at the command line: one or two plain lines on stderr and exit code 2, no traceback."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+EXIT_CODE = 2
+
+
+class UserError(Exception):
+    """Something the user can put right: the message says what is wrong, where, and what to do."""
+
+
+class RefusedCheckpointError(UserError):
+    """A checkpoint that asks for more than data, so none of it is used."""
+
+
+class TornCheckpointError(UserError):
+    """A file that is not a whole checkpoint: cut off, empty, or something else altogether."""
+
+
+def require_file(path: str, what: str) -> None:
+    """Raises UserError unless `path` is a file or an address that a loader resolves later (`scheme://...`)."""
+    if "://" in path or Path(path).expanduser().is_file():
+        return
+    where = Path(path).expanduser().absolute()
+    if where.is_dir():
+        raise UserError(f"{what} is a folder, a file is expected: {where}")
+    raise UserError(f"{what} not found: {where}")
+
+
+def notice(text: str) -> None:
+    """Writes one line to stderr, once per node."""
+    if int(os.environ.get("LOCAL_RANK", 0)) == 0:
+        print(text, file=sys.stderr, flush=True)
+
+
+def explain(error: Exception) -> str | None:
+    """Plain words for the errors of the stack below that have a known cause outside the code, else None."""
+    text = str(error)
+    unknown_type = re.search(r"(\S+) is not in the (\S+) registry", text)
+    if isinstance(error, KeyError) and unknown_type:
+        name, registry = unknown_type[1].strip("'\""), unknown_type[2]
+        return f"unknown type {name!r} in the config: the registry {registry} has no such entry.\n" + TYPE_HINT
+    # From a DataLoader worker the text quotes the line of code first, and the message last.
+    unreadable_image = re.findall(r"failed to load image: (\S.*)", text)
+    if unreadable_image:
+        return f"cannot decode the image {unreadable_image[-1]}\nReplace the file or take it out of the annotations."
+    if "!buf.empty()" in text and "imdecode" in text:
+        return "an image file is empty\npython tools/check_dataset.py CONFIG names it."
+    if isinstance(error, OSError):
+        # An error from a DataLoader worker arrives as text only.
+        in_worker = re.search(r"\[Errno \d+\] (.+?): '(.+?)'", text)
+        if error.filename is not None:
+            return f"{error.strerror}: {os.path.abspath(os.fsdecode(error.filename))}"
+        if in_worker:
+            return f"{in_worker[1]}: {os.path.abspath(in_worker[2])}"
+    return None
+
+
+TYPE_HINT = "Check the spelling; types of this package are written 'ghm_mmdet.Name', those of mmdet have no prefix."
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Ends the process with exit code 2 and a plain message on a `UserError` or an error that `explain` knows.
+
+    Everything else is a bug and keeps its traceback.
+    """
+    try:
+        yield
+    except UserError as error:
+        message = str(error)
+    except Exception as error:
+        explained = explain(error)
+        if explained is None:
+            raise
+        message = explained
+    else:
+        return
+    # Before the ranks have met, they all fail alike and one of them speaks; afterwards a failure is one rank's own.
+    torch = sys.modules.get("torch")
+    met = torch is not None and torch.distributed.is_available() and torch.distributed.is_initialized()
+    if met or int(os.environ.get("LOCAL_RANK", 0)) == 0:
+        print(f"error: {message}", file=sys.stderr, flush=True)
+    sys.exit(EXIT_CODE)

@@ -1,0 +1,1 @@
+"""Studies of the losses, and measurements of time and memory."""

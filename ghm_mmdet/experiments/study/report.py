@@ -1,0 +1,314 @@
+"""The report on all studies: tables and figures in docs/results.md, made from results/*.jsonl alone."""
+
+from __future__ import annotations
+
+import functools
+import json
+import operator
+import re
+from pathlib import Path
+from statistics import fmean, stdev
+
+import matplotlib
+import numpy
+from mmengine.config import Config
+from scipy import stats
+
+from ghm_mmdet.errors import UserError
+from ghm_mmdet.experiments.study.config import load_study_config, references
+from ghm_mmdet.experiments.study.results import best_setting, collapsed, read_results, score
+
+matplotlib.use("Agg")
+
+# By what the runs were made under, a share of damaged labels or the name of scenes, and by method.
+Groups = dict[tuple[str, str], list[dict]]
+
+
+def write_report(configs: Path, results: Path, docs: Path) -> list[Path]:
+    """Rewrites what stands between ``<!-- study: NAME -->`` and ``<!-- end of study -->`` in results.md.
+
+    Args:
+        configs: folder of the studies' configs.
+        results: folder of their result files.
+        docs: folder of results.md; figures go to its folder ``results``.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UserError: results.md is missing or names a study that has no config.
+    """
+    page = docs / "results.md"
+    if not page.is_file():
+        raise UserError(f"not found: {page.absolute()}, the page whose tables are to be rewritten")
+    written = [page]
+
+    def section(match: re.Match) -> str:
+        config = configs / f"{match[1]}.py"
+        if not config.is_file():
+            raise UserError(f"{page.absolute()} names the study {match[1]}, which has no config {config.absolute()}")
+        study = load_study_config(config)
+        rows = newest_rows(read_results(results / f"{match[1]}.jsonl"))
+        parts = []
+        if not rows:
+            parts.append("No results yet.")
+        elif study.get("search"):
+            parts.append(search_table(study, rows))
+            if not study.get("scenes"):
+                # The digits are alike, and a table of ten classes is no help.
+                parts.append(search_class_table(study, rows))
+        else:
+            groups = grouped(study, rows)
+            figure = docs / "results" / f"{match[1]}.png"
+            draw(groups, study, figure)
+            written.append(figure)
+            parts += [main_table(study, groups), f"![{study.get('title', match[1])}](results/{figure.name})"]
+            if study.get("scenes"):
+                parts.append(scenes_table(study, groups))
+            else:
+                parts += [class_table(groups), difference_table(study, groups)]
+        return "\n\n".join((match[0].split("\n")[0], *parts, "<!-- end of study -->"))
+
+    text = page.read_text(encoding="utf-8")
+    text = re.sub(r"<!-- study: (\S+) -->.*?<!-- end of study -->", section, text, flags=re.S)
+    page.write_text(text, encoding="utf-8")
+    return written
+
+
+def newest_rows(rows: list[dict]) -> list[dict]:
+    """Of several rows for one run, as after a change of its config, the last."""
+    keys = ("method", "noise", "seed", "setting", "scenes")
+    return list({json.dumps([row.get(key) for key in keys]): row for row in rows}.values())
+
+
+def condition(row: dict) -> str:
+    """What a run was made under: its scenes, or else its share of damaged labels."""
+    return row["scenes"] if row.get("scenes") else f"{row['noise']:.0%}"
+
+
+def grouped(study: Config, rows: list[dict]) -> Groups:
+    """Rows by condition and method, in the order of the study's config, each by seed."""
+    scenes = list(study.get("scenes") or [])
+    rows = sorted(rows, key=lambda row: scenes.index(row["scenes"]) if scenes else row["noise"])
+    groups: Groups = {}
+    for where in dict.fromkeys(map(condition, rows)):
+        for method in study.methods:
+            found = [row for row in rows if row["method"] == method and condition(row) == where]
+            if found:
+                groups[where, method] = sorted(found, key=lambda row: row["seed"])
+    return groups
+
+
+def mean_and_deviation(values: list[float]) -> str:
+    return f"{fmean(values):.3f} ± {stdev(values):.3f}" if len(values) > 1 else f"{values[0]:.3f}"
+
+
+def paired_difference(rows: list[dict], reference: list[dict], keys: tuple[str, ...] = ("mAP",)) -> str:
+    """Mean difference over the seeds that both have, with a 95 % percentile bootstrap interval over the seeds."""
+    other = {row["seed"]: ap(row, *keys) for row in reference}
+    differences = [ap(row, *keys) - other[row["seed"]] for row in rows if row["seed"] in other]
+    if not differences:
+        return ""
+    mean = fmean(differences)
+    if len(differences) == 1:
+        return f"{mean:+.3f} (one seed)"
+    # Equal differences have no spread to resample, and scipy would warn.
+    low = high = mean
+    if len(set(differences)) > 1:
+        interval = stats.bootstrap(
+            (differences,), numpy.mean, n_resamples=9999, method="percentile", rng=numpy.random.default_rng(0)
+        ).confidence_interval
+        low, high = interval
+    return f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def ap(row: dict, *keys: str) -> float:
+    """An entry of a run's AP, 0 where it broke off."""
+    return functools.reduce(operator.getitem, keys, row["ap"]) if "ap" in row else 0.0
+
+
+def table(heading: list[str], lines: list[list[str]]) -> str:
+    rows = [heading, ["---"] * len(heading), *lines]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def main_table(study: Config, groups: Groups) -> str:
+    compared = [f"mAP less that of {reference}" for reference in references(study)]
+    first = "scenes" if study.get("scenes") else "damaged"
+    heading = [first, "loss", "setting", "n", "mAP", "AP50", "AP75", *compared, "collapsed"]
+    lines = []
+    for (where, method), rows in groups.items():
+        setting = rows[0]["setting"]
+        lines.append(
+            [
+                where,
+                method,
+                "" if setting is None else f"lr {setting['lr']:g}, x {setting['loss_weight']:g}",
+                str(len(rows)),
+                *(mean_and_deviation([ap(row, name) for row in rows]) for name in ("mAP", "AP50", "AP75")),
+                *(
+                    "" if method == reference else paired_difference(rows, groups.get((where, reference), []))
+                    for reference in references(study)
+                ),
+                f"{sum(map(collapsed, rows))}",
+            ]
+        )
+    return table(heading, lines)
+
+
+def parts_of_ap(groups: Groups) -> dict[str, tuple[str, ...]]:
+    """Where a row has the parts of its AP: AP50 by class, AP by size."""
+    with_ap = [row["ap"] for rows in groups.values() for row in rows if "ap" in row]
+    classes = list(dict.fromkeys(name for found in with_ap for name in found["class"]))
+    sizes = list(dict.fromkeys(name for found in with_ap for name in found["size"]))
+    parts = {f"AP50 {name}": ("class", name, "AP50") for name in classes}
+    return parts | {f"AP {name}": ("size", name) for name in sizes}
+
+
+def class_table(groups: Groups) -> str:
+    """AP50 by class, and AP by size."""
+    parts = parts_of_ap(groups)
+    lines = [
+        [where, method, *(mean_and_deviation([ap(row, *keys) for row in rows]) for keys in parts.values())]
+        for (where, method), rows in groups.items()
+    ]
+    return table(["damaged", "loss", *parts], lines)
+
+
+def difference_table(study: Config, groups: Groups) -> str:
+    """Where a difference to the first reference comes from: which IoU, which class, which size."""
+    reference = references(study)[0]
+    parts = {"AP50": ("AP50",), "AP75": ("AP75",)} | parts_of_ap(groups)
+    lines = [
+        [
+            where,
+            method,
+            *(paired_difference(rows, groups.get((where, reference), []), keys) for keys in parts.values()),
+        ]
+        for (where, method), rows in groups.items()
+        if method != reference
+    ]
+    return table(["damaged", f"less {reference}", *parts], lines)
+
+
+def imbalances(groups: Groups) -> dict[str, float]:
+    """Logits to one positive, as measured in the training images of each study's scenes."""
+    return {where: rows[0]["imbalance"] for (where, _), rows in groups.items()}
+
+
+def scenes_table(study: Config, groups: Groups) -> str:
+    """The measured imbalance of each scenes, and the mAP of each method on them."""
+    lines = []
+    for where, imbalance in imbalances(groups).items():
+        cells = [[ap(row, "mAP") for row in groups.get((where, method), [])] for method in study.methods]
+        lines.append([where, f"{imbalance:,.0f}", *(mean_and_deviation(values) if values else "" for values in cells)])
+    return table(["mAP", "logits to a positive", *study.methods], lines)
+
+
+def search_table(study: Config, rows: list[dict]) -> str:
+    """The mAP of each method in each setting, the best one bold."""
+    settings = list({json.dumps(row["setting"], sort_keys=True): row["setting"] for row in rows}.values())
+    settings.sort(key=lambda setting: (setting["lr"], setting["loss_weight"]))
+    lines = []
+    for method in study.methods:
+        best = best_setting(rows, method)
+        cells = []
+        for setting in settings:
+            found = [row for row in rows if row["method"] == method and row["setting"] == setting]
+            mark = "**" if found and setting == best else ""
+            broken = sum(map(collapsed, found))
+            note = f" ({broken} of {len(found)} collapsed)" if broken else ""
+            cells.append(f"{mark}{fmean(map(score, found)):.3f}{mark}{note}" if found else "")
+        lines.append([method, *cells])
+    return table(["mAP", *(f"lr {s['lr']:g}, x {s['loss_weight']:g}" for s in settings)], lines)
+
+
+def search_class_table(study: Config, rows: list[dict]) -> str:
+    """AP50 by class of each method, in the first setting of the search and in the method's best."""
+    first = {"lr": study.search["lr"][0], "loss_weight": study.search["loss_weight"][0]}
+    parts = {name: keys for name, keys in parts_of_ap({("", ""): rows}).items() if keys[0] == "class"}
+    lines = []
+    for method in study.methods:
+        cells = [
+            [row for row in rows if row["method"] == method and row["setting"] == setting]
+            for setting in (first, best_setting(rows, method))
+        ]
+        if all(cells):
+            lines.append(
+                [
+                    method,
+                    *(f"{fmean(ap(row, *keys) for row in found):.3f}" for keys in parts.values() for found in cells),
+                ]
+            )
+    where = f"lr {first['lr']:g}, x {first['loss_weight']:g}"
+    return table(["", *(f"{name} {place}" for name in parts for place in (f"at {where}", "at its best"))], lines)
+
+
+def draw(groups: Groups, study: Config, path: Path) -> None:
+    """Each seed's mAP and AP50 by method, and the mean AP by IoU; a row of panels for each condition.
+
+    With scenes there is a row more at the top: mAP against the measured imbalance, and its difference to that of the
+    references.
+    """
+    from matplotlib import pyplot
+
+    conditions = list(dict.fromkeys(where for where, _ in groups))
+    scenes = bool(study.get("scenes"))
+    count = len(conditions) + scenes
+    figure, panels = pyplot.subplots(count, 3, figsize=(12, 3.6 * count), squeeze=False)
+    colours = {method: f"C{index}" for index, method in enumerate(study.methods)}
+    if scenes:
+        draw_against_imbalance(groups, study, panels[0], colours)
+    for where, (left, middle, right) in zip(conditions, panels[scenes:]):
+        methods = [method for found, method in groups if found == where]
+        for axes, name in ((left, "mAP"), (middle, "AP50")):
+            for place, method in enumerate(methods):
+                values = [ap(row, name) for row in groups[where, method]]
+                axes.plot(values, [place] * len(values), "o", color=colours[method], alpha=0.5)
+                axes.plot(fmean(values), place, "|", color=colours[method], markersize=18, markeredgewidth=2)
+            axes.set(title=f"{name}, {where}" if scenes else f"{name}, {where} of the labels damaged")
+            axes.set(yticks=range(len(methods)))
+            axes.set_yticklabels(methods if axes is left else [])
+            axes.invert_yaxis()
+            axes.grid(alpha=0.3)
+        for method in methods:
+            curves = [row["ap"]["iou"] for row in groups[where, method] if "ap" in row]
+            if curves:
+                thresholds = sorted(curves[0])
+                means = [fmean(curve[threshold] for curve in curves) for threshold in thresholds]
+                right.plot([float(t) for t in thresholds], means, color=colours[method], label=method)
+        right.set(title="AP by IoU", xlabel="IoU")
+        right.legend(fontsize=7)
+        right.grid(alpha=0.3)
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Without these the file would differ between versions and runs.
+    figure.savefig(path, dpi=80, metadata={"Software": None})
+    pyplot.close(figure)
+
+
+def draw_against_imbalance(groups: Groups, study: Config, panels, colours: dict[str, str]) -> None:
+    """Mean mAP over the seeds against the measured imbalance, and its difference to that of each reference."""
+    imbalance = imbalances(groups)
+    for axes, reference in zip(panels, [None, *references(study)]):
+        for method in study.methods:
+            points = []
+            for where, logits in imbalance.items():
+                other = {row["seed"]: score(row) for row in groups.get((where, reference), [])} if reference else {}
+                values = [
+                    score(row) - other.get(row["seed"], 0.0)
+                    for row in groups.get((where, method), [])
+                    if reference is None or row["seed"] in other
+                ]
+                if values:
+                    points.append((logits, fmean(values)))
+            if points:
+                axes.plot(*zip(*sorted(points)), "o-", color=colours[method], label=method, markersize=4)
+        axes.set(xscale="log", xlabel="logits to a positive")
+        axes.set_xticks(list(imbalance.values()), [f"{logits:,.0f}" for logits in imbalance.values()])
+        axes.minorticks_off()
+        axes.set_title("mAP" if reference is None else f"mAP less that of {reference}")
+        axes.grid(alpha=0.3)
+    panels[0].legend(fontsize=7)
+    for axes in panels[1 + len(references(study)) :]:
+        axes.set_visible(False)

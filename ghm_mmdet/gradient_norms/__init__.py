@@ -1,0 +1,1 @@
+"""The gradient norms of a detector: collecting them, their log, their pictures."""

@@ -1,0 +1,109 @@
+"""The file that GradientNormHook keeps in the work_dir: one line of JSON for each iteration it recorded."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ghm_mmdet.errors import UserError
+
+FILE_NAME = "gradient_norms.jsonl"
+
+
+@dataclass(frozen=True)
+class LossRecord:
+    """The unit regions of one loss in one iteration, from gradient norm 0 to 1.
+
+    kind: ``"classification"`` or ``"regression"``.
+    type: the loss's class.
+    count: number of elements in each.
+    weight: what a gradient norm there was multiplied by, 0 where there is no element.
+    share: of the sum of all elements' gradients.
+    """
+
+    kind: str
+    type: str
+    count: list[int]
+    weight: list[float]
+    share: list[float]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One iteration, counted from 1, and its losses by name."""
+
+    iteration: int
+    losses: dict[str, LossRecord]
+
+
+def append_record(work_dir: str | Path, record: Record) -> None:
+    with (Path(work_dir) / FILE_NAME).open("a+b") as file:
+        # A kill may have cut off the last line.
+        end = file.seek(0, 2)
+        if end and _byte_before(file, end) != b"\n":
+            file.write(b"\n")
+        file.write(json.dumps(asdict(record), separators=(",", ":")).encode() + b"\n")
+
+
+def _byte_before(file, end: int) -> bytes:
+    file.seek(end - 1)
+    return file.read(1)
+
+
+def read_records(work_dir: str | Path) -> tuple[list[Record], int]:
+    """Reads what the hook has written so far; the run may still go on.
+
+    Where a run was resumed, or started anew, its records take the place of those that lie ahead of it.
+
+    Returns:
+        The records by rising iteration, and the number of lines that a kill cut off.
+
+    Raises:
+        UserError: there is no such folder, file, or record, or a line is none of the hook's.
+    """
+    folder = Path(work_dir).expanduser().absolute()
+    path = folder / FILE_NAME
+    if not folder.is_dir():
+        raise UserError(f"work_dir not found: {folder}")
+    if not path.is_file():
+        raise UserError(
+            f"no {FILE_NAME} in {folder}: the run had no GradientNormHook, or is not that far.\n"
+            "Train with --cfg-options default_hooks.gradient_norm.type=ghm_mmdet.GradientNormHook"
+        )
+    records: list[Record] = []
+    cut_off = 0
+    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            content = json.loads(line)
+        except ValueError:
+            cut_off += 1
+            continue
+        try:
+            record = _record(content)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(f"line {number} is no record of GradientNormHook: {path}") from error
+        while records and records[-1].iteration >= record.iteration:
+            records.pop()
+        records.append(record)
+    if not records:
+        raise UserError(f"nothing recorded yet in {path}\nWait for the run's next record.")
+    return records, cut_off
+
+
+def _record(content: dict) -> Record:
+    losses = {name: LossRecord(**loss) for name, loss in content["losses"].items()}
+    for loss in losses.values():
+        if loss.kind not in ("classification", "regression"):
+            raise ValueError
+        lists = (loss.count, loss.weight, loss.share)
+        if not loss.count or len({len(values) for values in lists}) != 1:
+            raise ValueError
+        if not all(math.isfinite(value) and value >= 0 for values in lists for value in values) or sum(loss.count) <= 0:
+            raise ValueError
+    if not losses or not isinstance(content["iteration"], int):
+        raise ValueError
+    return Record(content["iteration"], losses)

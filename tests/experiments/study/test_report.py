@@ -1,0 +1,227 @@
+"""The report: numbers against plain arithmetic, and the same bytes from the same results."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from statistics import fmean, stdev
+
+import numpy as np
+import pytest
+
+from ghm_mmdet.errors import UserError
+from ghm_mmdet.experiments.study.report import newest_rows, paired_difference, write_report
+from ghm_mmdet.experiments.study.results import append_result, read_results
+
+REPO = Path(__file__).resolve().parents[3]
+STUDY = """
+title = "A trial"
+methods = dict(CE="a.py", Focal="b.py")
+reference = "Focal"
+"""
+PAGE = "# Results\n\nWords.\n\n<!-- study: trial -->\nold\n<!-- end of study -->\n\nMore words.\n"
+
+
+def row(method: str, seed: int, value: float, noise: float = 0.0, setting: dict | None = None) -> dict:
+    parts = {"iou": {"0.50": value, "0.75": value / 2}, "size": {"small": value / 4}}
+    per_class = {"disc": {"AP": value, "AP50": value + 0.1, "AP75": value / 2}}
+    ap = {"mAP": value, "AP50": value + 0.1, "AP75": value / 2, **parts, "class": per_class}
+    return {"method": method, "seed": seed, "noise": noise, "setting": setting, "ap": ap}
+
+
+def folders(tmp_path: Path, rows: list[dict], study: str = STUDY) -> tuple[Path, Path, Path]:
+    configs, results, docs = (tmp_path / name for name in ("configs", "results", "docs"))
+    for folder in (configs, results, docs):
+        folder.mkdir()
+    (configs / "trial.py").write_text(study)
+    (docs / "results.md").write_text(PAGE)
+    for each in rows:
+        append_result(results / "trial.jsonl", each)
+    return configs, results, docs
+
+
+def test_table_holds_mean_deviation_and_paired_difference(tmp_path):
+    ce, focal = [0.30, 0.34, 0.38], [0.40, 0.43, 0.49]
+    rows = [row("CE", seed, value) for seed, value in enumerate(ce)]
+    rows += [row("Focal", seed, value) for seed, value in enumerate(focal)]
+    # A later row for the same run takes the place of the earlier one.
+    where = folders(tmp_path, [row("CE", 0, 0.9), *rows])
+    written = write_report(*where)
+    text = (where[2] / "results.md").read_text()
+    assert text.startswith("# Results\n\nWords.\n\n<!-- study: trial -->\n") and text.endswith("\n\nMore words.\n")
+    assert "old" not in text
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "| CE |" in line]
+    assert cells[0][:4] == ["0%", "CE", "", "3"]
+    assert cells[0][4] == f"{fmean(ce):.3f} ± {stdev(ce):.3f}"
+    assert cells[0][5] == f"{fmean(ce) + 0.1:.3f} ± {stdev(ce):.3f}"
+    difference = re.fullmatch(r"(\S+) \[(\S+), (\S+)\]", cells[0][7])
+    mean, low, high = map(float, difference.groups())
+    assert mean == pytest.approx(fmean(np.subtract(ce, focal)), abs=5e-4)
+    assert min(np.subtract(ce, focal)) - 5e-4 <= low < mean < high <= max(np.subtract(ce, focal)) + 5e-4
+    assert (where[2] / "results" / "trial.png").read_bytes()[:4] == b"\x89PNG"
+    assert written == [where[2] / "results.md", where[2] / "results" / "trial.png"]
+
+
+def test_differences_to_several_methods_and_where_they_come_from(tmp_path):
+    rows = [row(method, 0, value) for method, value in (("CE", 0.3), ("Focal", 0.4), ("GHM-C", 0.6))]
+    study = STUDY.replace('"b.py"', '"b.py", **{"GHM-C": "c.py"}').replace('"Focal"\n', '["Focal", "CE"]\n')
+    where = folders(tmp_path, rows, study)
+    write_report(*where)
+    text = (where[2] / "results.md").read_text()
+    assert "| mAP less that of Focal | mAP less that of CE | collapsed |" in text
+    main, _, parts = (line for line in text.splitlines() if "| GHM-C |" in line)
+    assert main.endswith("| +0.200 (one seed) | +0.300 (one seed) | 0 |")
+    assert "| damaged | less Focal | AP50 | AP75 | AP50 disc | AP small |" in text
+    differences = ["+0.200", "+0.100", "+0.200", "+0.050"]
+    assert parts == "| 0% | GHM-C | " + " | ".join(f"{value} (one seed)" for value in differences) + " |"
+    (focal,) = (line for line in text.splitlines() if "| Focal |" in line and "less" not in line and "+" in line)
+    assert focal.endswith("|  | +0.100 (one seed) | 0 |")
+
+
+def test_scenes_in_the_order_of_the_study_with_their_imbalance(tmp_path):
+    values = {("sparse", "CE"): 0.1, ("sparse", "Focal"): 0.2, ("dense", "CE"): 0.6, ("dense", "Focal"): 0.5}
+    rows = [
+        {**row(method, seed, value + seed / 10), "scenes": scenes, "imbalance": dict(sparse=2000.4, dense=12.1)[scenes]}
+        for (scenes, method), value in values.items()
+        for seed in (0, 1)
+    ]
+    options = "dict(image_size=[64, 64], num_classes=3)"
+    where = folders(tmp_path, rows, STUDY + f"scenes = dict(dense={options}, sparse={options})\n")
+    write_report(*where)
+    text = (where[2] / "results.md").read_text()
+    assert "| mAP | logits to a positive | CE | Focal |\n| --- | --- | --- | --- |\n" in text
+    assert "| dense | 12 | 0.650 ± 0.071 | 0.550 ± 0.071 |\n| sparse | 2,000 | 0.150 ± 0.071 | 0.250 ± 0.071 |" in text
+    assert "| scenes | loss | setting | n |" in text and "damaged" not in text
+    dense, sparse = (line for line in text.splitlines() if re.match(r"\| \w+ \| CE \|", line))
+    assert dense.startswith("| dense | CE |  | 2 | 0.650 ± 0.071 | 0.750 ± 0.071 |")
+    assert "| +0.100 [+0.100, +0.100] | 0 |" in dense and "| -0.100 [-0.100, -0.100] | 0 |" in sparse
+    assert (where[2] / "results" / "trial.png").stat().st_size > 10_000
+
+
+def test_bootstrap_interval_against_resampling_by_hand():
+    random = np.random.default_rng(1)
+    a, b = random.normal(0.5, 0.05, 6), random.normal(0.45, 0.05, 6)
+    text = paired_difference([row("a", i, x) for i, x in enumerate(a)], [row("b", i, x) for i, x in enumerate(b)])
+    mean, low, high = map(float, re.findall(r"[+-]\d\.\d+", text))
+    means = [random.choice(a - b, 6).mean() for _ in range(20_000)]
+    assert mean == pytest.approx((a - b).mean(), abs=6e-4)
+    assert [low, high] == pytest.approx(np.percentile(means, [2.5, 97.5]), abs=3e-3)
+
+
+def test_only_common_seeds_are_paired():
+    first = [row("a", seed, 0.5) for seed in (1, 2, 3)]
+    assert paired_difference(first, [row("b", 2, 0.4)]) == "+0.100 (one seed)"
+    assert paired_difference(first, [row("b", 7, 0.4)]) == ""
+    assert paired_difference(first, [row("b", seed, 0.5) for seed in (1, 2)]) == "+0.000 [+0.000, +0.000]"
+
+
+def test_run_that_broke_off_counts_as_0(tmp_path):
+    rows = [row("CE", 0, 0.4), {"method": "CE", "seed": 1, "noise": 0.0, "setting": None, "error": "loss_cls is nan"}]
+    where = folders(tmp_path, rows)
+    write_report(*where)
+    line = next(line for line in (where[2] / "results.md").read_text().splitlines() if "| CE |" in line)
+    assert "| 0.200 ± 0.283 |" in line and line.endswith("| 1 |")
+
+
+def test_search_marks_the_best_setting(tmp_path):
+    values = ((0.1, 0, 0.3), (0.2, 0, 0.5), (0.3, 0, 0.4), (0.3, 1, 0.0))
+    rows = [row("CE", seed, value, setting={"lr": lr, "loss_weight": 1}) for lr, seed, value in values]
+    where = folders(tmp_path, rows, STUDY + "search = dict(lr=[0.1, 0.2], loss_weight=[1])\n")
+    write_report(*where)
+    text = (where[2] / "results.md").read_text()
+    assert "| CE | 0.300 | **0.500** | 0.200 (1 of 2 collapsed) |" in text
+    assert (
+        "|  | AP50 disc at lr 0.1, x 1 | AP50 disc at its best |\n| --- | --- | --- |\n| CE | 0.400 | 0.600 |" in text
+    )
+
+
+def test_page_that_cannot_be_made(tmp_path):
+    configs, results, docs = folders(tmp_path, [])
+    write_report(configs, results, docs)
+    assert "No results yet." in (docs / "results.md").read_text()
+    (configs / "trial.py").unlink()
+    with pytest.raises(UserError, match="names the study trial"):
+        write_report(configs, results, docs)
+    (docs / "results.md").unlink()
+    with pytest.raises(UserError, match="not found"):
+        write_report(configs, results, docs)
+
+
+@pytest.fixture(scope="module")
+def rebuilt(tmp_path_factory) -> Path:
+    """This repository's page and figures, made anew from results/ in an empty folder."""
+    docs = tmp_path_factory.mktemp("docs")
+    shutil.copy(REPO / "docs" / "results.md", docs)
+    write_report(REPO / "configs" / "studies", REPO / "results", docs)
+    return docs
+
+
+def test_committed_page_is_what_the_results_say(rebuilt):
+    assert (rebuilt / "results.md").read_text() == (REPO / "docs" / "results.md").read_text()
+
+
+def test_figures_are_the_same_bytes_every_time(rebuilt, tmp_path):
+    shutil.copy(REPO / "docs" / "results.md", tmp_path)
+    write_report(REPO / "configs" / "studies", REPO / "results", tmp_path)
+    figures = sorted(path.name for path in (REPO / "docs" / "results").glob("*.png"))
+    assert figures == sorted(path.name for path in (rebuilt / "results").glob("*.png"))
+    for name in figures:
+        assert (tmp_path / "results" / name).read_bytes() == (rebuilt / "results" / name).read_bytes()
+
+
+def test_every_figure_in_the_words_stands_in_a_table():
+    text = (REPO / "docs" / "results.md").read_text()
+    tables = " ".join(re.findall(r"<!-- study: .*?<!-- end of study -->", text, re.S))
+    words = re.sub(r"<!-- study: .*?<!-- end of study -->", "", text, flags=re.S)
+    # The numbers of the method: IoU bounds of the jitter, the bound of a collapse.
+    given = {"0.35", "0.75", "0.01"}
+    quoted = set(re.findall(r"(?<![\d.])\d\.\d+", words)) - given
+    missing = {number for number in quoted if number not in tables}
+    assert not missing, f"no result says {missing}"
+
+
+def test_readme_says_what_the_results_say():
+    section = re.search(r"## Measured here.*?(?=\n## )", (REPO / "README.md").read_text(), re.S)[0]
+    names = {
+        "cross-entropy": "CE",
+        "alpha-balanced cross-entropy": "alpha-CE",
+        "OHEM, 128 anchors an image": "OHEM",
+        "GHM-C + GHM-R as released": "GHM-C + GHM-R",
+    }
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if line.startswith("|")]
+    noise, imbalance = lines[2:9], lines[11:]
+    assert len(imbalance) == 4
+    for name, *cells in noise:
+        for cell, study in zip(cells, ("bccd", "bccd_noise")):
+            found = [row for row in rows_of(study) if row["method"] == names.get(name, name)]
+            assert cell == mean_of([row for row in found if row["noise"] in (0.0, 0.4)], 4), (name, study)
+    heading = [names.get(name, name.removesuffix(" weights")) for name in lines[9]]
+    for logits, *cells in imbalance:
+        for cell, method in zip(cells, heading[1:]):
+            found = [row for row in rows_of("digits_imbalance") if row["method"] == method]
+            assert cell == mean_of([row for row in found if f"{row['imbalance']:,.0f}" == logits], 2), (logits, method)
+
+    again = re.search(r"Focal Loss comes back to (\S+) and GHM-C with\nbounded weights leads with (\S+)\. ", section)
+    for said, method in zip(again.groups(), ("Focal Loss", "GHM-C, bounded")):
+        found = [row for row in rows_of("digits_rare") if row["method"] == method]
+        assert said == mean_of(found, 2).split()[0]
+
+
+def rows_of(study: str) -> list[dict]:
+    return newest_rows(read_results(REPO / "results" / f"{study}.jsonl"))
+
+
+def mean_of(rows: list[dict], count: int) -> str:
+    values = [row["ap"]["mAP"] for row in rows]
+    assert len(values) == count
+    return f"{fmean(values):.3f} ± {stdev(values):.3f}"
+
+
+def test_rows_of_this_repository_have_what_the_report_needs():
+    for path in (REPO / "results").glob("*.jsonl"):
+        for line in path.read_text().splitlines():
+            found = json.loads(line)
+            assert {"method", "noise", "seed", "setting", "config_hash", "versions", "seconds", "loss"} <= set(found)
+            assert ("ap" in found) != ("error" in found)
