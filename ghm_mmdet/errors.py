@@ -20,8 +20,8 @@ class RefusedCheckpointError(UserError):
     """A checkpoint that asks for more than data, so none of it is used."""
 
 
-class TornCheckpointError(UserError):
-    """A file that is not a whole checkpoint: cut off, empty, or something else altogether."""
+class IncompleteCheckpointError(UserError):
+    """A file that is not a whole checkpoint: cut off, empty, or of another kind."""
 
 
 def require_file(path: str, what: str) -> None:
@@ -34,8 +34,8 @@ def require_file(path: str, what: str) -> None:
     raise UserError(f"{what} not found: {where}")
 
 
-def notice(text: str) -> None:
-    """Writes one line to stderr, once per node."""
+def print_notice(text: str) -> None:
+    """Prints one line to stderr, on the first rank of each node."""
     if int(os.environ.get("LOCAL_RANK", 0)) == 0:
         print(text, file=sys.stderr, flush=True)
 
@@ -83,9 +83,9 @@ def plain_errors() -> Iterator[None]:
         message = explained
     else:
         return
-    # Before the ranks have met, they all fail alike and one of them speaks; afterwards a failure is one rank's own.
+    # Before the process group starts, all ranks fail alike, so that one of them speaks; later each speaks for itself.
     torch = sys.modules.get("torch")
-    met = torch is not None and torch.distributed.is_available() and torch.distributed.is_initialized()
-    if met or int(os.environ.get("LOCAL_RANK", 0)) == 0:
+    started = torch is not None and torch.distributed.is_available() and torch.distributed.is_initialized()
+    if started or int(os.environ.get("LOCAL_RANK", 0)) == 0:
         print(f"error: {message}", file=sys.stderr, flush=True)
     sys.exit(EXIT_CODE)

@@ -21,7 +21,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import HOOKS, PARAM_SCHEDULERS
 from mmengine.runner import Runner
 
-from ghm_mmdet.cli.amp import settle_amp
+from ghm_mmdet.cli.amp import set_amp_optim_wrapper
 
 REPO = Path(__file__).resolve().parents[1]
 CONFIGS = REPO / "configs"
@@ -63,7 +63,7 @@ def load(name: str) -> Config:
     config = copy.deepcopy(parsed(name))
     # No pretrained weights: they would have to be downloaded.
     config.model.backbone.init_cfg = None
-    settle_amp(config, amp=False)
+    set_amp_optim_wrapper(config, amp=False)
     if "roi_head" in config.model:
         # As many regions as a small image has room for.
         config.model.train_cfg.rcnn.sampler.num = 32

@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def benchmark_losses(args: argparse.Namespace, device, progress) -> None:
-    from ghm_mmdet.experiments.benchmark import losses, report
+    from ghm_mmdet.experiments.benchmark import losses, tables
 
     rows = []
     cases = losses.cases(args.elements, args.bins, args.classes)
@@ -85,18 +85,18 @@ def benchmark_losses(args: argparse.Namespace, device, progress) -> None:
         task = progress.add_task(f"{case.samples:,} x {case.channels}, {case.bins} bins", total=None)
         rows += losses.measure(case, args.rounds, args.positives, device, lambda task=task: progress.advance(task))
         progress.remove_task(task)
-    facts = report.machine(device)
-    report.write_json(args.out / "losses.json", rows, facts)
-    report.plot_losses(args.out / "losses.png", rows, facts)
-    report.print_losses(rows, facts)
-    report.print_growths(rows)
+    facts = tables.machine(device)
+    tables.write_json(args.out / "losses.json", rows, facts)
+    tables.plot_losses(args.out / "losses.png", rows, facts)
+    tables.print_losses(rows, facts)
+    tables.print_growths(rows)
     print(f"written: {args.out / 'losses.json'}, {args.out / 'losses.png'}")
 
 
 def benchmark_steps(args: argparse.Namespace, device, progress) -> None:
     from ghm_mmdet.config import load_config, require_parts
     from ghm_mmdet.data_check.preflight import check_data, enter_default_scope
-    from ghm_mmdet.experiments.benchmark import report, step
+    from ghm_mmdet.experiments.benchmark import step, tables
 
     steps = {}
     for config in args.configs:
@@ -107,9 +107,9 @@ def benchmark_steps(args: argparse.Namespace, device, progress) -> None:
         steps[config] = step.training_step(cfg, args.batches, device)
     task = progress.add_task("training iterations", total=len(steps) * (args.rounds + 1))
     rows = step.measure_steps(steps, args.rounds, device, lambda: progress.advance(task))
-    facts = report.machine(device)
-    report.write_json(args.out / "step.json", rows, facts)
-    report.print_steps(rows, facts)
+    facts = tables.machine(device)
+    tables.write_json(args.out / "step.json", rows, facts)
+    tables.print_steps(rows, facts)
     print(f"written: {args.out / 'step.json'}")
 
 

@@ -71,9 +71,9 @@ def run_study(args: argparse.Namespace, path: str) -> None:
 
     from ghm_mmdet.data_check.preflight import check_data, enter_default_scope
     from ghm_mmdet.experiments.study.grid import load_study
+    from ghm_mmdet.experiments.study.one_run import train
     from ghm_mmdet.experiments.study.results import append_result, read_results
     from ghm_mmdet.experiments.study.scenes import make_scenes, moved
-    from ghm_mmdet.experiments.study.training import train
 
     _, runs = load_study(path, args.results)
     results = args.results / f"{Path(path).stem}.jsonl"
@@ -145,7 +145,7 @@ def run(args: argparse.Namespace) -> None:
 
     check_stack()
     if args.report:
-        from ghm_mmdet.experiments.study.report import write_report
+        from ghm_mmdet.experiments.study.results_page import write_report
 
         for path in write_report(REPO / "configs" / "studies", args.results, args.docs):
             print(f"written: {path}")

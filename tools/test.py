@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ghm_mmdet.cli.arguments import add_common_arguments, require_pickle_target
-from ghm_mmdet.cli.launch import is_first_rank_of_node, meet, part, read_ranks
+from ghm_mmdet.cli.launch import end_process_group, is_first_rank_of_node, read_ranks, start_process_group
 from ghm_mmdet.errors import plain_errors, require_file
 
 
@@ -42,9 +42,9 @@ def test(args: argparse.Namespace) -> None:
     cfg = prepare(args)
     if is_first_rank_of_node():
         preflight(cfg)
-    meet(cfg)
+    start_process_group(cfg)
     run(cfg, args)
-    part()
+    end_process_group()
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ghm_mmdet.cli.arguments import add_common_arguments
-from ghm_mmdet.cli.launch import is_first_rank_of_node, meet, part, read_ranks
+from ghm_mmdet.cli.launch import end_process_group, is_first_rank_of_node, read_ranks, start_process_group
 from ghm_mmdet.errors import plain_errors, require_file
 
 
@@ -53,10 +53,10 @@ def train(args: argparse.Namespace) -> None:
         from ghm_mmdet.cli.training import preflight
 
         preflight(cfg, partial=args.allow_partial_load)
-    meet(cfg)
+    start_process_group(cfg)
     share_checkpoint_choice(cfg)
     run(cfg)
-    part()
+    end_process_group()
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -13,7 +13,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner, set_random_seed
 
 from ghm_mmdet.checkpoint.safe_loading import check_resumable, read_checkpoint
-from ghm_mmdet.errors import RefusedCheckpointError, UserError, notice
+from ghm_mmdet.errors import RefusedCheckpointError, UserError, print_notice
 
 
 @register_backend("ghm_mmdet_atomic", force=True)
@@ -102,10 +102,10 @@ def newest_whole_checkpoint(cfg: Config) -> tuple[str, dict] | None:
             skipped.append(file.name)
             continue
         why = f"newest whole checkpoint; not whole: {', '.join(skipped)}" if skipped else "newest checkpoint"
-        notice(f"resume: from {file} ({why}).")
+        print_notice(f"resume: from {file} ({why}).")
         return str(file), checkpoint
     unusable = f" ({', '.join(skipped)}: not whole)" if skipped else ""
-    notice(f"resume: no checkpoint to resume from in {folder.absolute()}{unusable}, starting from scratch.")
+    print_notice(f"resume: no checkpoint to resume from in {folder.absolute()}{unusable}, starting from scratch.")
     return None
 
 

@@ -19,7 +19,7 @@ from typing import Any, Literal, SupportsIndex
 import numpy
 import torch
 
-from ghm_mmdet.errors import RefusedCheckpointError, TornCheckpointError, UserError, notice, require_file
+from ghm_mmdet.errors import IncompleteCheckpointError, RefusedCheckpointError, UserError, print_notice, require_file
 
 STATISTICS = ("min", "max", "current", "mean")
 _REFUSED = re.compile(
@@ -35,7 +35,7 @@ def force_weights_only() -> None:
     `weights_only=False` for downloads and torch before 2.6 defaults to it.
     """
     if os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "0").lower() in ("1", "y", "yes", "true"):
-        notice("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD is ignored: checkpoints are loaded without running code from them.")
+        print_notice("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD is ignored: no code of a checkpoint is run.")
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
 
 
@@ -119,14 +119,14 @@ def read_checkpoint(path: str) -> dict:
 
     Raises:
         RefusedCheckpointError: it asks for anything but data.
-        TornCheckpointError: it is cut off, empty, or no checkpoint.
+        IncompleteCheckpointError: it is cut off, empty, or no checkpoint.
         UserError: it is missing, or cannot be fetched.
     """
     require_file(path, "checkpoint")
     local = "://" not in path
     where = str(Path(path).expanduser().absolute()) if local else path
     if local and os.path.getsize(where) == 0:
-        raise TornCheckpointError(f"the checkpoint is an empty file: {where}")
+        raise IncompleteCheckpointError(f"the checkpoint is an empty file: {where}")
     try:
         if local:
             checkpoint = torch.load(where, map_location="cpu", weights_only=True)
@@ -148,12 +148,14 @@ def read_checkpoint(path: str) -> dict:
         if not local:
             reason = f"{type(error).__name__}: {str(error).splitlines()[0]}" if str(error) else type(error).__name__
             raise UserError(f"cannot fetch {where} ({reason})") from error
-        raise TornCheckpointError(
+        raise IncompleteCheckpointError(
             f"not a whole checkpoint (cut off, or not written by torch.save): {where}\n"
             "Take another file, or resume with --resume and no path: that picks the newest whole checkpoint."
         ) from error
     if not isinstance(checkpoint, dict):
-        raise TornCheckpointError(f"no checkpoint: it holds a {type(checkpoint).__name__}, not a dictionary: {where}")
+        raise IncompleteCheckpointError(
+            f"no checkpoint: it holds a {type(checkpoint).__name__}, not a dictionary: {where}"
+        )
     return checkpoint
 
 
@@ -179,14 +181,14 @@ def check_resumable(checkpoint: Mapping, path: str) -> None:
         )
 
 
-def check_fits(model: torch.nn.Module, checkpoint: Mapping, path: str, *, partial: bool = False) -> None:
-    """Raises UserError when the checkpoint does not fill the model.
+def load_weights(model: torch.nn.Module, checkpoint: Mapping, path: str, *, partial: bool = False) -> None:
+    """Loads a checkpoint's weights into the model; raises UserError when they do not fill it.
 
     mmengine loads what fits and leaves the rest at its random start. Buffers of a loss (its running statistics) may
     be absent or of another shape; parameters and every other buffer may not.
 
     Args:
-        model: a model built from the config; the checkpoint is loaded into it.
+        model: a model built from the config.
         checkpoint: as returned by `read_checkpoint`.
         path: names the file in messages.
         partial: accept a checkpoint that fills a part of the model, and say which part it does not fill.
@@ -211,7 +213,7 @@ def check_fits(model: torch.nn.Module, checkpoint: Mapping, path: str, *, partia
         names = sorted(missing)
         parts.append(f"missing {', '.join(names[:3])}" + (f" (and {len(names) - 3} more)" if len(names) > 3 else ""))
     if partial:
-        notice(f"{path} fills a part of the model; these stay as initialised: {'; '.join(parts)}.")
+        print_notice(f"{path} fills a part of the model; these stay as initialised: {'; '.join(parts)}.")
         return
     raise UserError(
         f"the checkpoint does not fit the model: {'; '.join(parts)}; file {path}\nUse the config it was "

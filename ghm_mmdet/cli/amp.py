@@ -15,7 +15,7 @@ from mmengine.device import get_device
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 
-from ghm_mmdet.errors import notice
+from ghm_mmdet.errors import print_notice
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -31,7 +31,7 @@ class CPUAmpOptimWrapper(OptimWrapper):
             yield
 
 
-def settle_amp(cfg: Config, *, amp: bool) -> None:
+def set_amp_optim_wrapper(cfg: Config, *, amp: bool) -> None:
     """Sets the optimizer wrapper for `--amp`, or for a config that asks for AMP, to one that this device has."""
     wrapper = cfg.optim_wrapper
     if amp:
@@ -46,4 +46,4 @@ def settle_amp(cfg: Config, *, amp: bool) -> None:
         modules = imports.get("imports") or []
         modules = [modules] if isinstance(modules, str) else list(modules)
         cfg.custom_imports = {**imports, "imports": [*modules, __name__]}
-        notice("amp: no GPU here, so the forward pass runs in bfloat16 on the CPU, without loss scaling.")
+        print_notice("amp: no GPU here, so the forward pass runs in bfloat16 on the CPU, without loss scaling.")

@@ -1,4 +1,4 @@
-"""Ranks: who am I, and meeting the others, on GPUs (nccl) or without any (gloo)."""
+"""The ranks of a distributed run: their numbers and their process group, on GPUs (nccl) or without any (gloo)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _first_host(launcher: str) -> str:
     raise UserError("MASTER_ADDR is not set: give the name of the machine that runs rank 0.")
 
 
-def meet(cfg: Any) -> None:
+def start_process_group(cfg: Any) -> None:
     """Starts the process group, before the Runner would, and sets the config up for a run without a GPU.
 
     mmengine starts its process group with a call into CUDA, but uses one that exists already; and it wraps the model
@@ -79,7 +79,7 @@ def meet(cfg: Any) -> None:
     cfg.model_wrapper_cfg = wrapper
 
 
-def part() -> None:
+def end_process_group() -> None:
     """Ends the process group after a run that went well, for all ranks together.
 
     A rank that is done early would close its connections while another is still reading from them, which then fails at

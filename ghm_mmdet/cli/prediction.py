@@ -20,13 +20,13 @@ from mmengine.config import Config
 
 from ghm_mmdet.checkpoint.safe_loading import (
     allow_mmengine_checkpoints,
-    check_fits,
     force_weights_only,
+    load_weights,
     read_checkpoint,
 )
 from ghm_mmdet.config import load_config, require_parts
 from ghm_mmdet.data_check.preflight import build_part, check_work_dir, enter_default_scope
-from ghm_mmdet.errors import UserError, notice
+from ghm_mmdet.errors import UserError, print_notice
 
 
 def find_images(source: str) -> list[str]:
@@ -69,7 +69,7 @@ def prepare(args: argparse.Namespace) -> Config:
             raise UserError(f"--device {args.device}: {str(error).splitlines()[0]}") from error
     enter_default_scope(cfg)
     model = build_part(MODELS, copy.deepcopy(cfg.model), "model")
-    check_fits(model, read_checkpoint(args.checkpoint), args.checkpoint)
+    load_weights(model, read_checkpoint(args.checkpoint), args.checkpoint)
     check_work_dir(args.out)
     return cfg
 
@@ -109,7 +109,7 @@ def run(cfg: Config, images: list[str], args: argparse.Namespace, track: Callabl
                 print(f"written: {os.path.join(args.out, folder)}")
     if unreadable:
         for image in unreadable[1:]:
-            notice(f"cannot decode the image {os.path.abspath(image)}")
+            print_notice(f"cannot decode the image {os.path.abspath(image)}")
         rest = f"\n{len(unreadable)} of {len(images)} images are like this; the others are done." if done else ""
         raise UserError(f"cannot decode the image {os.path.abspath(unreadable[0])}{rest}")
 

@@ -13,8 +13,8 @@ from mmengine.runner import Runner
 
 from ghm_mmdet.checkpoint.safe_loading import (
     allow_mmengine_checkpoints,
-    check_fits,
     force_weights_only,
+    load_weights,
     read_checkpoint,
 )
 from ghm_mmdet.cli.tta import use_test_time_augmentation
@@ -64,7 +64,7 @@ def preflight(cfg: Config) -> None:
     detector = model.module if "tta_cfg" in cfg.model else model
     check_classes(detector, classes)
     check_logits(detector)
-    check_fits(detector, read_checkpoint(cfg.load_from), cfg.load_from)
+    load_weights(detector, read_checkpoint(cfg.load_from), cfg.load_from)
     check_work_dir(cfg.work_dir)
 
 

@@ -13,12 +13,12 @@ from mmengine.runner import Runner
 from ghm_mmdet.checkpoint.resuming import RepeatableEpochHook, newest_whole_checkpoint, protect_checkpoints
 from ghm_mmdet.checkpoint.safe_loading import (
     allow_mmengine_checkpoints,
-    check_fits,
     check_resumable,
     force_weights_only,
+    load_weights,
     read_checkpoint,
 )
-from ghm_mmdet.cli.amp import settle_amp
+from ghm_mmdet.cli.amp import set_amp_optim_wrapper
 from ghm_mmdet.cli.learning_rate import enable_auto_scale, warn_about_batch_size
 from ghm_mmdet.config import load_config, require_parts
 from ghm_mmdet.data_check.preflight import (
@@ -41,7 +41,7 @@ def prepare(args: argparse.Namespace) -> Config:
     allow_mmengine_checkpoints()
     cfg = load_config(args.config, args.cfg_options, work_dir=args.work_dir, launcher=args.launcher)
     require_parts(cfg, "model", "train_dataloader", "train_cfg", "optim_wrapper")
-    settle_amp(cfg, amp=args.amp)
+    set_amp_optim_wrapper(cfg, amp=args.amp)
     if args.auto_scale_lr:
         enable_auto_scale(cfg)
     if args.resume is not None:
@@ -67,7 +67,7 @@ def preflight(cfg: Config, *, partial: bool) -> None:
     else:
         checkpoint = read_checkpoint(cfg.load_from) if cfg.get("load_from") else None
     if checkpoint is not None:
-        check_fits(model, checkpoint, cfg.load_from, partial=partial and not cfg.resume)
+        load_weights(model, checkpoint, cfg.load_from, partial=partial and not cfg.resume)
     check_pretrained(cfg.model)
     check_work_dir(cfg.work_dir)
 

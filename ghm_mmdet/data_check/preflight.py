@@ -31,7 +31,7 @@ from ghm_mmdet.data_check.annotation_entries import (
     shown,
     unusable_images,
 )
-from ghm_mmdet.errors import TYPE_HINT, RefusedCheckpointError, UserError, explain, notice
+from ghm_mmdet.errors import TYPE_HINT, RefusedCheckpointError, UserError, explain, print_notice
 
 # Reading a larger file twice would cost more than the mistake; its end alone is looked at.
 LARGEST_PARSED_ANNOTATION = 256 * 2**20
@@ -149,7 +149,7 @@ def _check_entries(cfg: Config, data_set: BaseDataset, place: str, content: Any)
         raise UserError(f"{place}: {what}\n{advice}")
     for kind, finding in findings.suspicious.items():
         if kind == OTHER_ORDER:
-            notice(f"{place}: {kind}: {finding.places[0]}")
+            print_notice(f"{place}: {kind}: {finding.places[0]}")
     entries = _kept_images(data_set, entries)
     if not entries:
         raise UserError(f"{place}: no image is left, filter_cfg={data_set.filter_cfg} and {ann_file}\n{advice}")

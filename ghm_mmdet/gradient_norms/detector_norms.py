@@ -18,7 +18,7 @@ from ghm_mmdet.functional import focal_gradient_norm, ghm_gradient_norm, region_
 from ghm_mmdet.functional.class_target import dense_target
 from ghm_mmdet.functional.gradient_histogram import Elements, region_of_valid
 from ghm_mmdet.functional.ohem import choose_samples
-from ghm_mmdet.gradient_norms.watched_losses import WatchedLoss, find_losses
+from ghm_mmdet.gradient_norms.reader import GradientNormReader, find_readable_losses
 
 HEADS = ("bbox_head", "rpn_head")
 # A picture has about this many bins, each unit region being cut into equally many.
@@ -48,7 +48,7 @@ class NormCount:
         and ``ohem``, those elements of both that OHEM keeps; of a regression ``all``.
     """
 
-    loss: WatchedLoss
+    loss: GradientNormReader
     splits: int
     counts: dict[str, Tensor] = field(default_factory=dict)
 
@@ -104,7 +104,7 @@ def _hardest(calls: list[Elements]) -> Tensor:
     return choose_samples(torch.cat(loss), torch.cat(positive), torch.cat(counted), NEG_POS_RATIO, num_images=1)
 
 
-def find_head_losses(model: nn.Module) -> tuple[list[WatchedLoss], list[str]]:
+def find_head_losses(model: nn.Module) -> tuple[list[GradientNormReader], list[str]]:
     """The losses of the dense head, a ``bbox_head`` or the RPN, and the reason for one that was left out.
 
     Raises:
@@ -122,9 +122,9 @@ def find_head_losses(model: nn.Module) -> tuple[list[WatchedLoss], list[str]]:
             f"gradient norms are counted for a classification with use_sigmoid=True, and {name} "
             f"({type(head).__name__}) has none.\nTake a RetinaNet config, or one of a Faster R-CNN."
         )
-    found, _ = find_losses(model, [f"{name}.loss_cls"], CLASSIFICATION_REGIONS, MU)
+    found, _ = find_readable_losses(model, [f"{name}.loss_cls"], CLASSIFICATION_REGIONS, MU)
     try:
-        found += find_losses(model, [f"{name}.loss_bbox"], REGRESSION_REGIONS, MU)[0]
+        found += find_readable_losses(model, [f"{name}.loss_bbox"], REGRESSION_REGIONS, MU)[0]
     except UserError as error:
         return found, [str(error)]
     return found, []
@@ -153,7 +153,9 @@ def load_annotations_first(data_set: dict, place: str) -> None:
         leaf["pipeline"] = [*rest[:first], *loading, *rest[first:]]
 
 
-def count_gradient_norms(model: nn.Module, losses: list[WatchedLoss], batches: Iterable[dict]) -> list[NormCount]:
+def count_gradient_norms(
+    model: nn.Module, losses: list[GradientNormReader], batches: Iterable[dict]
+) -> list[NormCount]:
     """Run the detector with its targets over the batches.
 
     Raises:

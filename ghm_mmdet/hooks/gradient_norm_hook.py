@@ -17,7 +17,7 @@ from ghm_mmdet.functional.gradient_histogram import gradient_histogram
 from ghm_mmdet.functional.harmonized_loss import as_rows
 from ghm_mmdet.gradient_norms.log import FILE_NAME, LossRecord, Record, append_record
 from ghm_mmdet.gradient_norms.picture import as_image, draw_record
-from ghm_mmdet.gradient_norms.watched_losses import WatchedLoss, find_losses
+from ghm_mmdet.gradient_norms.reader import GradientNormReader, find_readable_losses
 from ghm_mmdet.registry import HOOKS
 
 
@@ -78,12 +78,12 @@ class GradientNormHook(Hook):
         self.bins = bins
         self.mu = mu
         self._recording = False
-        self._losses: list[WatchedLoss] = []
+        self._losses: list[GradientNormReader] = []
         self._sums: dict[str, Tensor] = {}
 
     def before_train(self, runner: Runner) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        self._losses, left_out = find_losses(model, self.names, self.bins, self.mu)
+        self._losses, left_out = find_readable_losses(model, self.names, self.bins, self.mu)
         for loss in self._losses:
             loss.module.register_forward_hook(self._recorder(loss), with_kwargs=True)
         for reason in left_out:
@@ -93,7 +93,7 @@ class GradientNormHook(Hook):
             f"{runner.work_dir}/{FILE_NAME}; draw it with python tools/analysis/watch.py {runner.work_dir}"
         )
 
-    def _recorder(self, loss: WatchedLoss) -> Callable:
+    def _recorder(self, loss: GradientNormReader) -> Callable:
         def record(module, args: tuple, kwargs: dict, output: Tensor) -> None:
             if not self._recording or not isinstance(output, Tensor) or not output.requires_grad:
                 return
@@ -163,7 +163,7 @@ class GradientNormHook(Hook):
             runner.visualizer.add_image("gradient_norms" + suffix, as_image(draw_record(record)), step=iteration)
 
 
-def _loss_record(loss: WatchedLoss, sums: Tensor) -> LossRecord:
+def _loss_record(loss: GradientNormReader, sums: Tensor) -> LossRecord:
     count, norm, gradient, weighted = sums
     weight = torch.where(norm > 0, weighted / norm, 0.0)
     share = gradient / gradient.sum() if gradient.any() else gradient

@@ -11,11 +11,11 @@ from mmengine.logging import MMLogger
 
 from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints, force_weights_only
 from ghm_mmdet.data_check.preflight import check_data, check_work_dir, enter_default_scope
-from ghm_mmdet.errors import UserError, notice
+from ghm_mmdet.errors import UserError, print_notice
 from ghm_mmdet.gradient_norms.log import FILE_NAME, Record, read_records
 from ghm_mmdet.report.evaluation import evaluate
 from ghm_mmdet.report.ground_truth import read_ground_truth
-from ghm_mmdet.report.log import read_history
+from ghm_mmdet.report.history import read_history
 from ghm_mmdet.report.page import Run, render, short_names
 from ghm_mmdet.report.predictions import predict
 from ghm_mmdet.report.work_dir import WorkDir, open_work_dir
@@ -64,5 +64,5 @@ def _last_gradient_norms(folder: Path) -> Record | None:
     try:
         return read_records(folder)[0][-1]
     except UserError as error:
-        notice(f"gradient norms left out: {str(error).splitlines()[0]}")
+        print_notice(f"gradient norms left out: {str(error).splitlines()[0]}")
         return None

@@ -18,7 +18,7 @@ from ghm_mmdet.gradient_norms.log import Record
 from ghm_mmdet.report.charts import chart, finite, svg_dashes
 from ghm_mmdet.report.evaluation import MATCHING_IOU, Detection, Evaluation
 from ghm_mmdet.report.ground_truth import GroundTruth
-from ghm_mmdet.report.log import History
+from ghm_mmdet.report.history import History
 from ghm_mmdet.report.pictures import Picture, around, read_image, whole
 from ghm_mmdet.report.work_dir import WorkDir
 

@@ -15,9 +15,9 @@ from mmengine.device import get_device
 from mmengine.runner import Runner
 from torch.utils.data import Subset
 
-from ghm_mmdet.checkpoint.safe_loading import check_fits
+from ghm_mmdet.checkpoint.safe_loading import load_weights
 from ghm_mmdet.data_check.preflight import build_part, check_classes
-from ghm_mmdet.errors import UserError, notice
+from ghm_mmdet.errors import UserError, print_notice
 from ghm_mmdet.report.ground_truth import GroundTruth
 from ghm_mmdet.report.work_dir import WorkDir
 
@@ -54,7 +54,7 @@ def predict(
         beside.write_text(json.dumps({"key": key, "detections": detections}))
         beside.replace(file)
     except OSError as error:
-        notice(f"the detections are not kept for the next report ({error.strerror}): {file}")
+        print_notice(f"the detections are not kept for the next report ({error.strerror}): {file}")
     return detections
 
 
@@ -75,7 +75,7 @@ def _compute(
 ) -> list[dict[str, Any]]:
     model = build_part(MODELS, copy.deepcopy(work_dir.cfg.model), "model")
     check_classes(model, {f"{phase}_dataloader.dataset": truth.classes})
-    check_fits(model, work_dir.checkpoint, str(work_dir.checkpoint_path))  # which loads it
+    load_weights(model, work_dir.checkpoint, str(work_dir.checkpoint_path))
     try:
         model.to(device or get_device()).eval()
     except (RuntimeError, AssertionError) as error:

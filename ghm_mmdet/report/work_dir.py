@@ -10,7 +10,7 @@ from mmengine.config import Config
 from ghm_mmdet.checkpoint.resuming import checkpoint_files
 from ghm_mmdet.checkpoint.safe_loading import read_checkpoint
 from ghm_mmdet.config import load_config, require_parts
-from ghm_mmdet.errors import TornCheckpointError, UserError, notice
+from ghm_mmdet.errors import IncompleteCheckpointError, UserError, print_notice
 
 
 @dataclass
@@ -46,7 +46,9 @@ def open_work_dir(folder: str, options: list[str], phase: str) -> WorkDir:
     if not configs:
         raise UserError(f"no config NAME.py in {path.absolute()}\nA training dumps its config there; is it a work_dir?")
     if len(configs) > 1:
-        notice(f"{path}: holds {', '.join(file.name for file in configs)}; the newest, {configs[-1].name}, is used.")
+        print_notice(
+            f"{path}: holds {', '.join(file.name for file in configs)}; the newest, {configs[-1].name}, is used."
+        )
     cfg = load_config(str(configs[-1]), options, work_dir=str(path), launcher="none")
     require_parts(cfg, "model", f"{phase}_dataloader")
     checkpoint_path, checkpoint = _newest_whole(cfg)
@@ -59,11 +61,11 @@ def _newest_whole(cfg: Config) -> tuple[Path, dict]:
     for file in files:
         try:
             checkpoint = read_checkpoint(str(file))
-        except TornCheckpointError:
+        except IncompleteCheckpointError:
             torn.append(file.name)
             continue
         if torn:
-            notice(f"{folder}: {', '.join(torn)} not whole (cut off); {file.name} is used.")
+            print_notice(f"{folder}: {', '.join(torn)} not whole (cut off); {file.name} is used.")
         return file, checkpoint
     if torn:
         raise UserError(

@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 from tools.running import CONFIG, REPO, write_shapes
 
 from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints
-from ghm_mmdet.cli.amp import settle_amp
+from ghm_mmdet.cli.amp import set_amp_optim_wrapper
 from ghm_mmdet.functional import harmonizing_weight, unit_region
 
 
@@ -71,7 +71,7 @@ def losses_of_a_training(folder: Path, data: Path, *, amp: bool) -> numpy.ndarra
     cfg.train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=10)
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     cfg.custom_hooks = [dict(type="ghm_mmdet.FiniteLossHook", interval=1)]
-    settle_amp(cfg, amp=amp)
+    set_amp_optim_wrapper(cfg, amp=amp)
     runner = Runner.from_cfg(cfg)
     runner.train()
     assert all(value.isfinite().all() for value in runner.model.state_dict().values())

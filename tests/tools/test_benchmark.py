@@ -10,7 +10,7 @@ import pytest
 from tools.running import assert_plain, run_tool
 
 from ghm_mmdet.experiments.benchmark.losses import Row
-from ghm_mmdet.experiments.benchmark.report import growths
+from ghm_mmdet.experiments.benchmark.tables import growths
 
 LOSSES = {"BCE, one-hot given", "mmdet GHMC", "GHMC", "GHMC, compile", "GHMC, exact", "mmdet FocalLoss"}
 BOX_LOSSES = {"mmdet GHMR", "GHMR", "GHMR, compile", "GHMR, exact"}

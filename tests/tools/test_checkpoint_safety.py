@@ -15,7 +15,7 @@ from mmengine.logging import HistoryBuffer
 from tools.running import assert_plain, load_tool, pretrained_config, run_tool
 
 from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints, check_resumable, read_checkpoint
-from ghm_mmdet.errors import RefusedCheckpointError, TornCheckpointError
+from ghm_mmdet.errors import IncompleteCheckpointError, RefusedCheckpointError
 
 
 class Call:
@@ -169,7 +169,7 @@ def test_every_cut_of_a_checkpoint_is_torn(shapes, tmp_path: Path) -> None:
     allow_mmengine_checkpoints()
     for part in range(1, 20):
         (tmp_path / "cut.pth").write_bytes(whole[: len(whole) * part // 20])
-        with pytest.raises(TornCheckpointError, match=r"cut\.pth"):
+        with pytest.raises(IncompleteCheckpointError, match=r"cut\.pth"):
             read_checkpoint(str(tmp_path / "cut.pth"))
     assert "state_dict" in read_checkpoint(str(shapes.checkpoint))
 
@@ -194,7 +194,7 @@ def test_checkpoint_that_does_not_fit(fails, shapes, tmp_path: Path) -> None:
 def test_loss_buffers_do_not_count_and_partial_load_is_said(shapes, capsys: pytest.CaptureFixture) -> None:
     from mmdet.registry import MODELS
 
-    from ghm_mmdet.checkpoint.safe_loading import check_fits
+    from ghm_mmdet.checkpoint.safe_loading import load_weights
     from ghm_mmdet.config import load_config
     from ghm_mmdet.data_check.preflight import enter_default_scope
 
@@ -205,12 +205,12 @@ def test_loss_buffers_do_not_count_and_partial_load_is_said(shapes, capsys: pyte
     weights = read_checkpoint(str(shapes.checkpoint))["state_dict"]
     assert "bbox_head.loss_cls.acc_sum" in weights
     without = {f"module.{name}": value for name, value in weights.items() if ".loss_" not in name}
-    check_fits(model, {"state_dict": without}, "p")
-    check_fits(model, without, "p")
-    check_fits(model, weights | {"bbox_head.loss_cls.acc_sum": torch.zeros(10)}, "p")
+    load_weights(model, {"state_dict": without}, "p")
+    load_weights(model, without, "p")
+    load_weights(model, weights | {"bbox_head.loss_cls.acc_sum": torch.zeros(10)}, "p")
     assert capsys.readouterr().err == ""
     headless = {name: value for name, value in weights.items() if not name.startswith("bbox_head.retina")}
-    check_fits(model, headless, "p", partial=True)
+    load_weights(model, headless, "p", partial=True)
     said = capsys.readouterr().err
     assert "fills a part of the model" in said
     assert "bbox_head.retina_cls.bias" in said

@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from ghm_mmdet.errors import UserError, notice, plain_errors, require_file
+from ghm_mmdet.errors import UserError, plain_errors, print_notice, require_file
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -61,8 +61,8 @@ def run(args: argparse.Namespace) -> None:
 
     from ghm_mmdet.checkpoint.safe_loading import (
         allow_mmengine_checkpoints,
-        check_fits,
         force_weights_only,
+        load_weights,
         read_checkpoint,
     )
     from ghm_mmdet.config import load_config, require_parts
@@ -87,10 +87,9 @@ def run(args: argparse.Namespace) -> None:
     model = build_part(MODELS, cfg.model, "model")
     check_classes(model, classes)
     losses, left_out = find_head_losses(model)
-    # Also loads it.
-    check_fits(model, read_checkpoint(args.checkpoint), args.checkpoint)
+    load_weights(model, read_checkpoint(args.checkpoint), args.checkpoint)
     for reason in left_out:
-        notice(reason)
+        print_notice(reason)
 
     set_random_seed(0)
     loader = Runner.build_dataloader(loader_cfg, seed=0)

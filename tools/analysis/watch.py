@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from ghm_mmdet.errors import UserError, notice, plain_errors
+from ghm_mmdet.errors import UserError, plain_errors, print_notice
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -38,7 +38,9 @@ def watch(args: argparse.Namespace) -> None:
 
     records, cut_off = read_records(args.work_dir)
     if cut_off:
-        notice(f"{cut_off} record{'s' if cut_off > 1 else ''} cut off, as by a kill or while being written: left out.")
+        print_notice(
+            f"{cut_off} record{'s' if cut_off > 1 else ''} cut off, as by a kill or while being written: left out."
+        )
 
     from ghm_mmdet.gradient_norms.picture import write_animation, write_strip
 

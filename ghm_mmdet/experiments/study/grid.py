@@ -16,9 +16,9 @@ from mmengine.config import Config
 
 from ghm_mmdet.config import load_config
 from ghm_mmdet.errors import UserError
-from ghm_mmdet.experiments.study.config import load_study_config
 from ghm_mmdet.experiments.study.results import best_setting, read_results
 from ghm_mmdet.experiments.study.scenes import use_scenes
+from ghm_mmdet.experiments.study.study_config import load_study_config
 
 
 @dataclass(frozen=True)

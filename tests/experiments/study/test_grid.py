@@ -10,9 +10,9 @@ from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
 
 from ghm_mmdet.errors import UserError
-from ghm_mmdet.experiments.study.config import references
 from ghm_mmdet.experiments.study.grid import Setting, load_study
 from ghm_mmdet.experiments.study.results import append_result
+from ghm_mmdet.experiments.study.study_config import references
 
 STUDIES = Path(__file__).resolve().parents[3] / "configs" / "studies"
 BCCD = STUDIES.parent / "bccd" / "retinanet_ce_lite0_bccd.py"

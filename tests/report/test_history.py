@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ghm_mmdet.report.log import read_history
+from ghm_mmdet.report.history import read_history
 
 
 def write(folder: Path, *entries: dict | str) -> None:

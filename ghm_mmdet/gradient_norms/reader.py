@@ -1,4 +1,4 @@
-"""Loss modules of a detector whose gradient norms can be read from what they are called with."""
+"""Reads gradient norms off the loss modules of a detector, from the arguments that they are called with."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ REGRESSION = (
 
 
 @dataclass(frozen=True)
-class WatchedLoss:
-    """A ``loss_cls`` with logits and targets, or a ``loss_bbox`` on the difference of two boxes.
+class GradientNormReader:
+    """Reads the gradient norms of a ``loss_cls`` of logits, or of a ``loss_bbox`` of the difference of two boxes.
 
     name: in the model, such as ``"bbox_head.loss_cls"``.
     bins: number of unit regions, the loss's own if it has them.
@@ -95,7 +95,9 @@ class WatchedLoss:
         return classification_gradient_norm(pred, target, use_sigmoid=self.module.use_sigmoid)
 
 
-def find_losses(model: nn.Module, names: Sequence[str] | None, bins: int, mu: float) -> tuple[list[WatchedLoss], list]:
+def find_readable_losses(
+    model: nn.Module, names: Sequence[str] | None, bins: int, mu: float
+) -> tuple[list[GradientNormReader], list[str]]:
     """Find the losses of a detector that can be read.
 
     Args:
@@ -125,7 +127,7 @@ def find_losses(model: nn.Module, names: Sequence[str] | None, bins: int, mu: fl
     if not modules:
         raise UserError(f"{type(model).__name__} has no loss_cls and no loss_bbox to read gradient norms from.")
     found = [
-        WatchedLoss(name, module, getattr(module, "bins", bins), getattr(module, "mu", mu))
+        GradientNormReader(name, module, getattr(module, "bins", bins), getattr(module, "mu", mu))
         for name, module in modules.items()
         if not reasons[name]
     ]

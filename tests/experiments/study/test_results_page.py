@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from ghm_mmdet.errors import UserError
-from ghm_mmdet.experiments.study.report import newest_rows, paired_difference, write_report
 from ghm_mmdet.experiments.study.results import append_result, read_results
+from ghm_mmdet.experiments.study.results_page import newest_rows, paired_difference, write_report
 
 REPO = Path(__file__).resolve().parents[3]
 STUDY = """

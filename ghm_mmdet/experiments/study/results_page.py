@@ -15,8 +15,8 @@ from mmengine.config import Config
 from scipy import stats
 
 from ghm_mmdet.errors import UserError
-from ghm_mmdet.experiments.study.config import load_study_config, references
 from ghm_mmdet.experiments.study.results import best_setting, collapsed, read_results, score
+from ghm_mmdet.experiments.study.study_config import load_study_config, references
 
 matplotlib.use("Agg")
 
