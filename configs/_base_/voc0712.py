@@ -10,7 +10,7 @@ data_root = "{{$VOC_ROOT:data/VOCdevkit}}/"
 voc_2007 = "{{$VOC_2007:VOC2007}}/"
 voc_2012 = "{{$VOC_2012:VOC2012}}/"
 classes = "{{$VOC_CLASSES:aeroplane,bicycle,bird,boat,bottle,bus,car,cat,chair,cow,diningtable,dog,horse,motorbike,person,pottedplant,sheep,sofa,train,tvmonitor}}"  # noqa: E501
-metainfo = dict(classes=tuple(classes.split(",")))
+metainfo = dict(classes=tuple(name.strip() for name in classes.split(",") if name.strip()))
 
 train_dataloader = dict(
     dataset=dict(
@@ -22,6 +22,8 @@ train_dataloader = dict(
                     ann_file=folder + "ImageSets/Main/trainval.txt",
                     data_prefix=dict(sub_data_root=folder),
                     metainfo=metainfo,
+                    # mmdet's bbox_min_size=32 would leave small objects out of the training.
+                    filter_cfg=dict(filter_empty_gt=True, min_size=32),
                 )
                 for part, folder in zip(_base_.train_dataloader.dataset.dataset.datasets, (voc_2007, voc_2012))
             ]
