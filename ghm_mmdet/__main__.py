@@ -1,57 +1,86 @@
-"""The tools and configs that the package carries: python -m ghm_mmdet [TOOL [ARGUMENTS]]."""
+"""The command line: ghm-mmdet COMMAND [ARGUMENTS], also python -m ghm_mmdet COMMAND [ARGUMENTS].
+
+Each command is a module with a docstring, which ``--help`` shows, and two functions: ``add_arguments(parser)`` declares
+its arguments, ``run(args)`` does the work and returns the exit code, None for 0. Importing it imports nothing heavy.
+"""
 
 from __future__ import annotations
 
-import os
-import runpy
+import argparse
+import importlib
+import shlex
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 
+from ghm_mmdet.cli.arguments import Parser
+from ghm_mmdet.cli.paths import ROOT, find_config
 from ghm_mmdet.errors import UserError, plain_errors
 
-PACKAGE = Path(__file__).resolve().parent
-# In a wheel they lie inside the package, in a checkout beside it.
-ROOT = PACKAGE / ".mim" if (PACKAGE / ".mim").is_dir() else PACKAGE.parent
-TOOLS = ROOT / "tools"
+# By name: the module of a command, and what it does in a few words.
+COMMANDS = {
+    "train": ("ghm_mmdet.cli.train", "train a detector"),
+    "test": ("ghm_mmdet.cli.test", "test a detector: its metrics on the test data"),
+    "predict": ("ghm_mmdet.cli.predict", "detect objects in images"),
+    "check": ("ghm_mmdet.cli.check", "look for mistakes in the data before training"),
+    "prior": ("ghm_mmdet.cli.prior", "measure how rare positives are, and the bias to start from"),
+    "gradients": ("ghm_mmdet.cli.gradients", "draw the gradient norms of a trained detector"),
+    "watch": ("ghm_mmdet.cli.watch", "draw how the gradient norms moved during a training"),
+    "report": ("ghm_mmdet.report.command", "compare trained runs on one HTML page"),
+    "study": ("ghm_mmdet.experiments.study.command", "run a grid of trainings, or rewrite docs/results.md"),
+    "benchmark": ("ghm_mmdet.experiments.benchmark.command", "measure time and memory of losses or training steps"),
+    "digits": ("ghm_mmdet.cli.digits", "make the digits data set"),
+    "demo": ("ghm_mmdet.experiments.demo", "make digits, train on them, test and draw, on a CPU"),
+}
+# The names of the files in tools/, by which `python -m ghm_mmdet` knew the commands at first.
+FORMER_NAMES = {
+    "check_dataset": "check",
+    "make_digits": "digits",
+    "analysis/estimate_prior": "prior",
+    "analysis/gradient_norms": "gradients",
+    "analysis/watch": "watch",
+}
 
 
-def find_tools() -> dict[str, Path]:
-    """Each tool by its name, such as ``train`` and ``analysis/gradient_norms``."""
-    files = [path for path in sorted(TOOLS.rglob("*")) if path.suffix in (".py", ".sh")]
-    return {path.relative_to(TOOLS).with_suffix("").as_posix(): path for path in files}
-
-
-def find_config(argument: str) -> str:
-    """``configs/...`` in the package where this folder has no such file; any other argument as it is."""
-    carried = ROOT / argument
-    is_carried = argument.startswith("configs/") and carried.is_file() and not Path(argument).exists()
-    return str(carried) if is_carried else argument
-
-
-def usage(tools: dict[str, Path]) -> str:
-    names = "\n".join(f"  {name}" for name in tools)
+def usage() -> str:
+    commands = "\n".join(f"  {name:10} {what}" for name, (_, what) in COMMANDS.items())
     return (
-        f"usage: python -m ghm_mmdet TOOL [ARGUMENTS]   (--help after a tool explains it)\n\n"
-        f"tools, in {TOOLS}:\n{names}\n\n"
-        f"configs, which may be written as configs/NAME.py from any folder: {ROOT / 'configs'}"
+        f"usage: ghm-mmdet COMMAND [ARGUMENTS]   (--help after a command explains it)\n\n{commands}\n\n"
+        f"configs, which may be written as configs/NAME.py from any folder: {ROOT / 'configs'}\n"
+        f"scripts for several GPUs: {ROOT / 'tools'}"
     )
 
 
-def main(arguments: list[str]) -> None:
-    tools = find_tools()
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(usage(tools))
+def make_parser(name: str, prog: str | None = None) -> argparse.ArgumentParser:
+    """The parser of a command, with the command's ``run`` as a default."""
+    command = importlib.import_module(COMMANDS[name][0])
+    parser = Parser(prog=prog, description=command.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    command.add_arguments(parser)
+    parser.set_defaults(run=command.run)
+    return parser
+
+
+def run_command(name: str, arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Runs a command, by default with the arguments of this process, and ends with its exit code unless that is 0."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    with plain_errors():
+        args = make_parser(name, prog).parse_args([find_config(word) for word in words])
+        args.command_line = shlex.join(["ghm-mmdet", name, *words])
+        code = args.run(args)
+    if code:
+        sys.exit(code)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if not words or words[0] in ("-h", "--help"):
+        print(usage())
         return
-    name, *rest = arguments
-    if name not in tools:
-        raise UserError(f"no tool is named {name!r}, there are {', '.join(tools)}.")
-    tool, rest = tools[name], [find_config(argument) for argument in rest]
-    if tool.suffix == ".sh":
-        os.execvp("bash", ["bash", str(tool), *rest])
-    sys.argv = [str(tool), *rest]
-    runpy.run_path(str(tool), run_name="__main__")
+    name = FORMER_NAMES.get(words[0], words[0])
+    if name not in COMMANDS:
+        with plain_errors():
+            raise UserError(f"no command is named {words[0]!r}, there are {', '.join(COMMANDS)}.")
+    run_command(name, words[1:], prog=f"ghm-mmdet {name}")
 
 
 if __name__ == "__main__":
-    with plain_errors():
-        main(sys.argv[1:])
+    main()

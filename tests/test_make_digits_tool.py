@@ -15,7 +15,7 @@ import cv2
 import pytest
 from mmdet.datasets import VOCDataset, XMLDataset
 from pycocotools.coco import COCO
-from tools.running import REPO, assert_plain, environment, load_tool, run_tool
+from tools.running import REPO, assert_plain, call_tool, environment, run_tool
 
 from ghm_mmdet.digits.scenes import CLASSES, SPLITS, SceneOptions, make_scene
 
@@ -229,7 +229,7 @@ def test_a_bad_option_ends_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture, arguments: list, expected: list[str]
 ) -> None:
     with pytest.raises(SystemExit) as stop:
-        load_tool("make_digits").main([str(word) for word in ("--out", tmp_path / "out", *SMALL, *arguments)])
+        call_tool("make_digits", [str(word) for word in ("--out", tmp_path / "out", *SMALL, *arguments)])
     output = capsys.readouterr()
     assert_plain(stop.value.code, output.err, *expected)
     assert len(output.err.splitlines()) == 1

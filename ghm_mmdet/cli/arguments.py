@@ -1,24 +1,34 @@
-"""Command-line arguments that train and test have in common; nothing here imports torch."""
+"""Command-line arguments that several commands have; nothing here imports torch."""
 
 from __future__ import annotations
 
 import argparse
 import os
 from pathlib import Path
+from typing import NoReturn
 
 from ghm_mmdet.errors import UserError
 
 
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--work-dir", help="folder for logs and results (default: work_dirs/<name of the config>)")
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that reports an error in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message.removeprefix('argument ')} (--help explains)")
+
+
+def add_cfg_options(parser: argparse.ArgumentParser, what: str = "change entries of the config") -> None:
     parser.add_argument(
         "--cfg-options",
         nargs="+",
         action="extend",
         default=[],
         metavar="KEY=VALUE",
-        help="change entries of the config, e.g. train_dataloader.batch_size=4 key=[a,b] key=None; no spaces",
+        help=f"{what}, e.g. train_dataloader.batch_size=4 key=[a,b] key=None; no spaces",
     )
+
+
+def add_launcher(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="what starts the ranks"
     )
@@ -26,11 +36,19 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
 
 
-def positive(text: str) -> int:
-    """The type of an argument that counts something."""
-    if not text.isdecimal() or int(text) == 0:
+def add_work_dir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--work-dir", help="folder for logs and results (default: work_dirs/<name of the config>)")
+
+
+def positive_int(text: str) -> int:
+    """The type of an argument that counts something; 1e6 is a way to write it."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if value < 1 or not value.is_integer():
         raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number of at least 1")
-    return int(text)
+    return int(value)
 
 
 def require_pickle_target(out: str) -> None:

@@ -1,4 +1,4 @@
-"""The steps of tools/predict.py once the stack is known to be there: mmdet's DetInferencer over images of a folder."""
+"""The steps of the command predict: mmdet's DetInferencer over images of a folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 import copy
 import os
 import warnings
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import cv2
@@ -24,6 +23,7 @@ from ghm_mmdet.checkpoint.safe_loading import (
     load_weights,
     read_checkpoint,
 )
+from ghm_mmdet.cli.progress import track
 from ghm_mmdet.config import load_config, require_parts
 from ghm_mmdet.data_check.preflight import build_part, check_work_dir, enter_default_scope
 from ghm_mmdet.errors import UserError, print_notice
@@ -74,7 +74,7 @@ def prepare(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def run(cfg: Config, images: list[str], args: argparse.Namespace, track: Callable[[Iterable], Iterable]) -> None:
+def run(cfg: Config, images: list[str], args: argparse.Namespace) -> None:
     """Predicts batch by batch, since DetInferencer keeps every picture of a call in memory.
 
     Raises:
@@ -85,7 +85,7 @@ def run(cfg: Config, images: list[str], args: argparse.Namespace, track: Callabl
         warnings.filterwarnings("ignore", message="Failed to add .*VisBackend")
         inferencer = DetInferencer(cfg, args.checkpoint, device=args.device, show_progress=False)
     unreadable, detections = [], 0
-    for start in track(range(0, len(images), args.batch_size)):
+    for start in track(range(0, len(images), args.batch_size), "images"):
         batch = images[start : start + args.batch_size]
         broken = [image for image in batch if not _is_readable(image)]
         unreadable += broken

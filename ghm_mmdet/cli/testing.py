@@ -1,4 +1,4 @@
-"""The steps of tools/test.py once the stack is known to be there."""
+"""The steps of the command test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The steps of tools/train.py once the stack is known to be there."""
+"""The steps of the command train."""
 
 from __future__ import annotations
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ghm_mmdet.errors import UserError
+from ghm_mmdet.json_lines import append_json_line, read_json_lines
 
 FILE_NAME = "gradient_norms.jsonl"
 
@@ -39,17 +39,7 @@ class Record:
 
 
 def append_record(work_dir: str | Path, record: Record) -> None:
-    with (Path(work_dir) / FILE_NAME).open("a+b") as file:
-        # A kill may have cut off the last line.
-        end = file.seek(0, 2)
-        if end and _byte_before(file, end) != b"\n":
-            file.write(b"\n")
-        file.write(json.dumps(asdict(record), separators=(",", ":")).encode() + b"\n")
-
-
-def _byte_before(file, end: int) -> bytes:
-    file.seek(end - 1)
-    return file.read(1)
+    append_json_line(Path(work_dir) / FILE_NAME, asdict(record))
 
 
 def read_records(work_dir: str | Path) -> tuple[list[Record], int]:
@@ -73,15 +63,8 @@ def read_records(work_dir: str | Path) -> tuple[list[Record], int]:
             "Train with --cfg-options default_hooks.gradient_norm.type=ghm_mmdet.GradientNormHook"
         )
     records: list[Record] = []
-    cut_off = 0
-    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            content = json.loads(line)
-        except ValueError:
-            cut_off += 1
-            continue
+    lines, cut_off = read_json_lines(path)
+    for number, content in lines.items():
         try:
             record = _record(content)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -91,7 +74,7 @@ def read_records(work_dir: str | Path) -> tuple[list[Record], int]:
         records.append(record)
     if not records:
         raise UserError(f"nothing recorded yet in {path}\nWait for the run's next record.")
-    return records, cut_off
+    return records, len(cut_off)
 
 
 def _record(content: dict) -> Record:

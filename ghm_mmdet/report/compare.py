@@ -1,15 +1,15 @@
-"""The steps of tools/report.py once the stack is known to be there."""
+"""The steps of the command report."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
 from mmengine.logging import MMLogger
 
 from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints, force_weights_only
+from ghm_mmdet.cli.progress import track
 from ghm_mmdet.data_check.preflight import check_data, check_work_dir, enter_default_scope
 from ghm_mmdet.errors import UserError, print_notice
 from ghm_mmdet.gradient_norms.log import FILE_NAME, Record, read_records
@@ -42,19 +42,19 @@ def prepare(args: argparse.Namespace) -> list[WorkDir]:
     return work_dirs
 
 
-def run(work_dirs: list[WorkDir], args: argparse.Namespace, track: Callable[..., Iterable]) -> None:
-    """Tests each run, or takes its kept detections, and writes the page; `track(batches, name=...)` shows progress."""
+def run(work_dirs: list[WorkDir], args: argparse.Namespace) -> None:
+    """Tests each run, or takes its kept detections, and writes the page."""
     runs = []
     for number, (work_dir, name) in enumerate(zip(work_dirs, short_names([w.path for w in work_dirs]))):
         enter_default_scope(work_dir.cfg)
         truth, data_set = read_ground_truth(work_dir.cfg, args.split, args.images)
-        detections = predict(work_dir, args.split, truth, data_set, args.device, partial(track, name=name))
+        detections = predict(work_dir, args.split, truth, data_set, args.device, partial(track, what=name))
         evaluation = evaluate(truth, detections, args.score_thr)
         history, norms = read_history(work_dir.path), _last_gradient_norms(work_dir.path)
         runs.append(Run(number, name, work_dir, truth, evaluation, history, norms))
         ap = evaluation.statistics["mAP"]
         print(f"{name}: {work_dir.checkpoint_path.name}, AP {'-' if ap is None else f'{ap:.3f}'}")
-    args.out.write_text(render(runs, args.split, args.command), encoding="utf-8")
+    args.out.write_text(render(runs, args.split, args.command_line), encoding="utf-8")
     print(f"written: {args.out}")
 
 

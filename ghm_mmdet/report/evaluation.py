@@ -7,8 +7,6 @@ scores: where none is given, the score at which the run's F1 is highest, since l
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +15,7 @@ import numpy as np
 from pycocotools import mask
 from pycocotools.cocoeval import COCOeval
 
+from ghm_mmdet.coco import evaluate_boxes
 from ghm_mmdet.report.ground_truth import GroundTruth
 
 # In the order of COCOeval.stats; the names are those of mmdet's log.
@@ -87,11 +86,7 @@ def evaluate(truth: GroundTruth, detections: list[dict[str, Any]], threshold: fl
         {**detection, "id": number, "iscrowd": 0, "area": detection["bbox"][2] * detection["bbox"][3]}
         for number, detection in enumerate(detections, start=1)
     ]
-    coco_eval = COCOeval(truth.coco(truth.annotations), truth.coco(found), "bbox")
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco_eval.evaluate()
-        coco_eval.accumulate()
-        coco_eval.summarize()
+    coco_eval = evaluate_boxes(truth.coco(truth.annotations), truth.coco(found))
     statistics = {name: _known(value) for name, value in zip(STATISTICS, coco_eval.stats)}
     # Of shape [IoUs, recalls, classes], over all sizes, -1 where the class has no object.
     precision = coco_eval.eval["precision"][:, :, :, 0, -1]

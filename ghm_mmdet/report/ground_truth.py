@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +12,7 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from pycocotools.coco import COCO
 
+from ghm_mmdet.coco import quiet
 from ghm_mmdet.data_check.preflight import build_part
 
 
@@ -45,7 +44,7 @@ class GroundTruth:
             "categories": [{"id": label, "name": name} for label, name in enumerate(self.classes)],
             "annotations": annotations,
         }
-        with contextlib.redirect_stdout(io.StringIO()):
+        with quiet():
             index.createIndex()
         return index
 
@@ -57,7 +56,7 @@ def read_ground_truth(cfg: Config, phase: str, limit: int | None) -> tuple[Groun
     set itself leaves out some of them (boxes of less than a pixel). Else they are the data set's, those to ignore
     (VOC's difficult ones) as crowds.
     """
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools tells how long it takes to read its file
+    with quiet():
         data_set = build_part(DATASETS, cfg[f"{phase}_dataloader"].dataset, f"{phase}_dataloader.dataset")
     count = len(data_set) if limit is None else min(limit, len(data_set))
     infos = [data_set.get_data_info(index) for index in range(count)]
@@ -71,7 +70,7 @@ def read_ground_truth(cfg: Config, phase: str, limit: int | None) -> tuple[Groun
             for entry in info["instances"]
         ]
     else:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with quiet():
             coco = COCO(ann_file)
         # mmdet numbers the labels in the file's order.
         labels = {category: label for label, category in enumerate(coco.getCatIds(catNms=classes))}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from ghm_mmdet.json_lines import read_json_lines
 
 
 @dataclass
@@ -49,10 +50,6 @@ def read_history(work_dir: Path) -> History:
 
 
 def _entries(file: Path) -> Iterator[dict]:
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
+    for entry in read_json_lines(file)[0].values():
         if isinstance(entry, dict) and isinstance(entry.get("step"), int):
             yield {name: value for name, value in entry.items() if isinstance(value, (int, float))}

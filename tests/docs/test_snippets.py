@@ -6,7 +6,6 @@ a sandbox with few of them; one that needs COCO, GPUs or hours is read by the re
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -29,6 +28,7 @@ from mmengine.registry import HOOKS, VISBACKENDS
 from mmengine.runner import Runner
 from tools.running import environment
 
+from ghm_mmdet.__main__ import COMMANDS, FORMER_NAMES, make_parser
 from ghm_mmdet.config import load_config
 
 # Output and citations, which nothing runs, and the directives of the site.
@@ -164,7 +164,7 @@ def test_json_is_json(snippet: Snippet) -> None:
     assert json.loads(snippet.text)
 
 
-COMMANDS = [
+DOCUMENTED = [
     pytest.param(snippet, words, id=f"{snippet}: {shlex.join(words)}")
     for snippet in SNIPPETS
     if snippet.language == "bash"
@@ -172,7 +172,7 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize(("snippet", "words"), COMMANDS)
+@pytest.mark.parametrize(("snippet", "words"), DOCUMENTED)
 def test_command_is_understood(snippet: Snippet, words: list[str], tmp_path: Path, capsys) -> None:
     """By the parser of the program that it calls; a program that this does not know fails."""
     check_command(words, tmp_path)
@@ -184,10 +184,11 @@ def check_command(words: list[str], tmp_path: Path) -> None:
     match words:
         case ["make", *targets]:
             assert subprocess.run(["make", "-n", *targets], cwd=REPO, capture_output=True).returncode == 0
-        case ["python", "-m", "ghm_mmdet"]:
+        case ["python", "-m", "ghm_mmdet"] | ["ghm-mmdet"]:
             pass  # run in the sandbox
-        case ["python", "-m", "ghm_mmdet", tool, *arguments]:
-            check_command(["python", f"tools/{tool}.py", *arguments], tmp_path)
+        case ["python", "-m", "ghm_mmdet", name, *arguments] | ["ghm-mmdet", name, *arguments]:
+            assert name in COMMANDS
+            check_arguments(name, arguments)
         case ["python", script, *arguments] if script.startswith("tools/"):
             assert script.removeprefix("tools/") in TOOLS, f"say in TOOLS how {script} is checked"
             check_tool(script, arguments)
@@ -214,10 +215,14 @@ def check_command(words: list[str], tmp_path: Path) -> None:
 
 def check_tool(script: str, arguments: list[str]) -> None:
     """The real parser takes the arguments, and the configs among them load with the options."""
-    spec = importlib.util.spec_from_file_location("tool", REPO / script)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    args = tool.parse_arguments(arguments)
+    name = script.removeprefix("tools/").removesuffix(".py")
+    name = FORMER_NAMES.get(name, name)
+    assert f'run_command("{name}")' in (REPO / script).read_text()
+    check_arguments(name, arguments)
+
+
+def check_arguments(name: str, arguments: list[str]) -> None:
+    args = make_parser(name).parse_args(arguments)
     for argument in arguments:
         if argument.startswith("configs/studies/"):
             # A plan of many runs, and not a config.
@@ -252,7 +257,8 @@ def runs_in_sandbox(words: list[str]) -> bool:
 
 
 DEMO_COMMANDS = {
-    page: [p.values[1] for p in COMMANDS if p.values[0].page == page and runs_in_sandbox(p.values[1])] for page in PAGES
+    page: [p.values[1] for p in DOCUMENTED if p.values[0].page == page and runs_in_sandbox(p.values[1])]
+    for page in PAGES
 }
 ran: set[str] = set()
 

@@ -71,10 +71,10 @@ def test_it_trains_and_tests_an_epoch(python: Path, tmp_path: Path) -> None:
     assert str(python.parent.parent) in place.stdout and str(REPO) not in place.stdout
 
     listing = run(python, tmp_path, "-m", "ghm_mmdet")
-    assert "  train\n" in listing.stdout and "  analysis/gradient_norms\n" in listing.stdout
+    assert "\n  train " in listing.stdout and "\n  gradients " in listing.stdout
     assert str(python.parent.parent) in listing.stdout
 
-    made = run(python, tmp_path, "-m", "ghm_mmdet", "make_digits", "--num-train", 16, "--num-val", 4, "--num-test", 4)
+    made = run(python, tmp_path, "-m", "ghm_mmdet", "digits", "--num-train", 16, "--num-val", 4, "--num-test", 4)
     assert made.returncode == 0, made.stderr
     options = ["--cfg-options", "train_cfg.max_epochs=1", "train_cfg.val_interval=1", "default_hooks.logger.interval=1"]
     config = "configs/retinanet_ghm_digits.py"
@@ -86,7 +86,7 @@ def test_it_trains_and_tests_an_epoch(python: Path, tmp_path: Path) -> None:
     assert tested.returncode == 0, tested.stderr
 
 
-def test_an_unknown_tool_is_a_plain_error(tmp_path: Path) -> None:
+def test_an_unknown_command_is_a_plain_error(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "ghm_mmdet", "trian"],
         cwd=tmp_path,
@@ -95,5 +95,5 @@ def test_an_unknown_tool_is_a_plain_error(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.startswith("error: no tool is named 'trian', there are analysis/estimate_prior, ")
+    assert done.stderr.startswith("error: no command is named 'trian', there are train, test, ")
     assert len(done.stderr.splitlines()) == 1

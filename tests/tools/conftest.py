@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tools.running import CONFIG, Shapes, assert_plain, load_tool, run_tool, write_shapes
+from tools.running import CONFIG, Shapes, assert_plain, call_tool, run_tool, write_shapes
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def fails(capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.Mon
     def run(tool: str, arguments: list[object], *expected: str) -> None:
         before = sorted(tmp_path.rglob("*"))
         with pytest.raises(SystemExit) as stop:
-            load_tool(tool).main([str(argument) for argument in arguments])
+            call_tool(tool, [str(argument) for argument in arguments])
         assert_plain(stop.value.code, capsys.readouterr().err, *expected)
         assert sorted(tmp_path.rglob("*")) == before, "a failed preflight wrote something"
 

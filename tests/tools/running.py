@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy
+
+from ghm_mmdet.__main__ import main
 
 REPO = Path(__file__).resolve().parents[2]
 CLASSES = ("disc", "square", "bar")
@@ -89,9 +91,10 @@ class Shapes:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """One thread per process, and nothing of a launcher's from outside."""
+    """One thread per process, this checkout's package, and nothing of a launcher's from outside."""
     kept = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
-    return {**kept, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **changes}
+    paths = os.pathsep.join(filter(None, [changes.pop("PYTHONPATH", kept.get("PYTHONPATH")), str(REPO)]))
+    return {**kept, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": paths, **changes}
 
 
 def run_tool(tool: str, *arguments: object, cwd: Path | None = None, **changes: str) -> subprocess.CompletedProcess:
@@ -99,12 +102,9 @@ def run_tool(tool: str, *arguments: object, cwd: Path | None = None, **changes: 
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment(**changes), timeout=300)
 
 
-def load_tool(name: str):
-    """tools/<name>.py as a module, to call its main() in this process."""
-    spec = importlib.util.spec_from_file_location(f"tools_{name}", REPO / "tools" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def call_tool(name: str, arguments: Iterable[object]) -> None:
+    """Runs a command in this process, by its own name or that of its file in tools/."""
+    main([name, *map(str, arguments)])
 
 
 def assert_plain(returncode: int, stderr: str, *expected: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy
 import pytest
-from tools.running import CLASSES, CONFIG, load_tool, write_shapes
+from tools.running import CLASSES, CONFIG, call_tool, write_shapes
 
 pytestmark = pytest.mark.slow
 IMAGES = 4
@@ -76,7 +76,7 @@ def run(capsys: pytest.CaptureFixture) -> Run:
         capsys.readouterr()
         code = 0
         try:
-            load_tool(tool).main([*map(str, arguments)])
+            call_tool(tool, [*map(str, arguments)])
         except SystemExit as stop:
             code = stop.code
         out, err = capsys.readouterr()

@@ -12,8 +12,9 @@ import numpy
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
-from tools.running import assert_plain, load_tool, pretrained_config, run_tool
+from tools.running import REPO, assert_plain, call_tool, pretrained_config, run_tool
 
+from ghm_mmdet.__main__ import COMMANDS, make_parser
 from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints, check_resumable, read_checkpoint
 from ghm_mmdet.errors import IncompleteCheckpointError, RefusedCheckpointError
 
@@ -236,23 +237,6 @@ def test_old_model_zoo_files_load(shapes, tmp_path: Path) -> None:
     assert all(torch.equal(loaded["state_dict"][name], value) for name, value in weights.items())
 
 
-TOOLS = Path(load_tool("train").__file__).parent
-
-
-class BuiltParser(Exception):
-    """Carries a tool's parser out of the tool."""
-
-
-def parser_of(tool: str, monkeypatch: pytest.MonkeyPatch) -> argparse.ArgumentParser:
-    def catch(parser: argparse.ArgumentParser, *_: object) -> None:
-        raise BuiltParser(parser)
-
-    with monkeypatch.context() as patch, pytest.raises(BuiltParser) as built:
-        patch.setattr(argparse.ArgumentParser, "parse_args", catch)
-        load_tool(tool).main([])
-    return built.value.args[0]
-
-
 def command_lines(parser: argparse.ArgumentParser, config: Path, image: Path, bad: Path) -> list[list[str]]:
     """One command line for each argument that takes a checkpoint, the arguments that must be there filled in."""
     given: list[str] = []
@@ -275,22 +259,19 @@ def command_lines(parser: argparse.ArgumentParser, config: Path, image: Path, ba
     return [given] * positional_takes + [[*given, *option] for option in options]
 
 
-ALL_TOOLS = sorted(str(path.relative_to(TOOLS).with_suffix("")) for path in TOOLS.rglob("*.py"))
-
-
-@pytest.mark.parametrize("tool", ALL_TOOLS)
-def test_every_tool_that_takes_a_checkpoint_refuses_code(
+@pytest.mark.parametrize("tool", COMMANDS)
+def test_every_command_that_takes_a_checkpoint_refuses_code(
     tool: str, shapes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     """Found by what their parsers say, so that no new tool or option is forgotten."""
     marker = tmp_path / "marker"
     bad = save(tmp_path / "bad.pth", meta=run_by_os(marker))
     monkeypatch.chdir(tmp_path)
-    lines = command_lines(parser_of(tool, monkeypatch), shapes.config, shapes.data / "images" / "0.png", bad)
-    assert lines or tool not in ("train", "test", "analysis/gradient_norms")
+    lines = command_lines(make_parser(tool), shapes.config, shapes.data / "images" / "0.png", bad)
+    assert lines or tool not in ("train", "test", "gradients")
     for line in lines:
         with pytest.raises(SystemExit) as stop:
-            load_tool(tool).main(line)
+            call_tool(tool, line)
         assert_plain(stop.value.code, capsys.readouterr().err, "checkpoint refused", str(bad))
     assert not marker.exists()
 
@@ -303,7 +284,7 @@ UNPICKLERS = {"pickle", "cloudpickle", "dill", "joblib"}
 def test_no_way_around_weights_only() -> None:
     """In no tool or module is there a torch.load without weights_only=True, or another reader of pickles."""
     checked = 0
-    for path in (*TOOLS.rglob("*.py"), *(TOOLS.parent / "ghm_mmdet").rglob("*.py")):
+    for path in (*(REPO / "tools").rglob("*.py"), *(REPO / "ghm_mmdet").rglob("*.py")):
         text = path.read_text()
         for node in ast.walk(ast.parse(text)):
             if not isinstance(node, ast.Call):

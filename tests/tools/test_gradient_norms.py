@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, set_random_seed
 from small_detectors import faster_rcnn
-from tools.running import load_tool, run_tool
+from tools.running import call_tool, run_tool
 from tools.test_checkpoint_safety import run_by_os
 
 from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints, read_checkpoint
@@ -145,7 +145,7 @@ def test_every_split_and_fewer_images(shapes, tmp_path, capsys):
         "few": ["--max-images", "3"],
     }.items():
         out = tmp_path / f"{name}.png"
-        load_tool(TOOL).main([str(shapes.config), str(shapes.checkpoint), "--out", str(out), *options])
+        call_tool(TOOL, [str(shapes.config), str(shapes.checkpoint), "--out", str(out), *options])
         found[name] = numbers(out.with_suffix(".json"))
     assert found["again"] == found["test"]
     # The same eight images, in another order.
@@ -164,7 +164,7 @@ def test_boxes_follow_the_size_of_the_image_wherever_they_are_loaded(shapes, tmp
         cfg.test_dataloader.dataset.pipeline = [pipeline[index] for index in order]
         cfg.dump(tmp_path / f"{name}.py")
         out = tmp_path / f"{name}.png"
-        load_tool(TOOL).main([str(tmp_path / f"{name}.py"), str(shapes.checkpoint), "--out", str(out)])
+        call_tool(TOOL, [str(tmp_path / f"{name}.py"), str(shapes.checkpoint), "--out", str(out)])
         found.append(numbers(out.with_suffix(".json")))
     assert found[0] == found[1]
     assert sum(found[0][0]["count"]["positive"]) > 0
@@ -176,7 +176,7 @@ def test_an_rpn_and_a_loss_that_is_none_of_a_difference(shapes, tmp_path, capsys
     cfg.model.rpn_head.loss_bbox = dict(type="GIoULoss", loss_weight=1.0)
     cfg.dump(tmp_path / "config.py")
     torch.save({"state_dict": MODELS.build(cfg.model).state_dict()}, tmp_path / "a.pth")
-    load_tool(TOOL).main([str(tmp_path / name) for name in ("config.py", "a.pth")] + ["--out", str(tmp_path / "a.png")])
+    call_tool(TOOL, [str(tmp_path / name) for name in ("config.py", "a.pth")] + ["--out", str(tmp_path / "a.png")])
     said = capsys.readouterr()
     # 256 anchors in each of 8 images.
     assert "rpn_head.loss_cls (CrossEntropyLoss): 2,048 elements" in said.out

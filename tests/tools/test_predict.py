@@ -18,7 +18,7 @@ import numpy
 import pytest
 import torch
 from mmdet.apis import DetInferencer, inference_detector, init_detector
-from tools.running import REPO, Shapes, assert_plain, environment, load_tool
+from tools.running import REPO, Shapes, assert_plain, call_tool, environment
 
 from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints
 
@@ -27,7 +27,7 @@ DIGITS += ["digits/atss_ghmc_digits", "digits/retinanet_ohem_digits"]
 
 
 def predict(*arguments: object) -> None:
-    load_tool("predict").main([str(argument) for argument in arguments])
+    call_tool("predict", [str(argument) for argument in arguments])
 
 
 def test_folder_is_drawn_and_written(shapes: Shapes, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

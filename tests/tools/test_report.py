@@ -21,7 +21,7 @@ from browser import chromium
 from mmdet.apis import inference_detector, init_detector
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
-from tools.running import CLASSES, REPO, Shapes, assert_plain, load_tool
+from tools.running import CLASSES, REPO, Shapes, assert_plain, call_tool
 
 from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints
 from ghm_mmdet.gradient_norms.log import LossRecord, Record, append_record
@@ -31,7 +31,7 @@ KEPT = Path("report") / "test_detections.json"
 
 
 def report(*arguments: object) -> None:
-    load_tool("report").main([str(argument) for argument in arguments])
+    call_tool("report", [str(argument) for argument in arguments])
 
 
 def copy_run(shapes: Shapes, target: Path, data: Path | None = None) -> Path:

@@ -10,7 +10,7 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from tools.running import CONFIG, REPO, load_tool
+from tools.running import CONFIG, REPO, call_tool
 
 RPN = """
 _base_ = "mmdet::rpn/rpn_r50_fpn_1x_coco.py"
@@ -23,7 +23,7 @@ RECALL = re.compile(r"Average Recall +\(AR\) @\[ IoU=0\.50:0\.95 \| area= +all \
 
 
 def run(tool: str, *arguments: object) -> None:
-    load_tool(tool).main([str(argument) for argument in arguments])
+    call_tool(tool, [str(argument) for argument in arguments])
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from tools.running import REPO, assert_plain, load_tool, run_tool
+from tools.running import REPO, assert_plain, call_tool, run_tool
 
 STUDY = """
 title = "A trial"
@@ -152,8 +152,8 @@ def test_one_process_at_a_time(study, tmp_path, capsys):
     with open(results / "trial.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(SystemExit) as stop:
-            load_tool("study").main([str(study), "--results", str(results)])
-    assert_plain(stop.value.code, capsys.readouterr().err, "another tools/study.py", "trial.jsonl")
+            call_tool("study", [str(study), "--results", str(results)])
+    assert_plain(stop.value.code, capsys.readouterr().err, "another study command", "trial.jsonl")
 
 
 def test_bad_input(fails, tmp_path):
@@ -164,6 +164,6 @@ def test_bad_input(fails, tmp_path):
 @pytest.mark.parametrize("arguments", [[], ["a.py", "--report"], ["a.py", "--jobs", "0"]])
 def test_wrong_arguments(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
-        load_tool("study").main(arguments)
+        call_tool("study", arguments)
     assert stop.value.code == 2
     assert "error:" in capsys.readouterr().err

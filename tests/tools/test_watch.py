@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import pytest
 from PIL import Image
-from tools.running import CONFIG, load_tool, run_tool, write_shapes
+from tools.running import CONFIG, call_tool, run_tool, write_shapes
 
 from ghm_mmdet.gradient_norms.log import FILE_NAME, read_records
 
@@ -22,7 +22,7 @@ def watched(tmp_path_factory) -> Path:
     write_shapes(root / "data")
     config = root / "shapes_retinanet.py"
     config.write_text(CONFIG.format(data=root / "data"))
-    load_tool("train").main([str(config), "--work-dir", str(root / "run"), "--cfg-options", *HOOK])
+    call_tool("train", [str(config), "--work-dir", str(root / "run"), "--cfg-options", *HOOK])
     (log,) = (root / "run").glob("*/*.log")
     assert f"draw it with python tools/analysis/watch.py {root / 'run'}" in log.read_text()
     return root / "run"
@@ -50,8 +50,8 @@ def test_animation_from_a_shell(run):
 
 def test_strip_by_flag_or_by_name_and_from_elsewhere(run, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    load_tool(TOOL).main(["run", "--strip"])
-    load_tool(TOOL).main(["run", "--out", "new/folder/strip.png"])
+    call_tool(TOOL, ["run", "--strip"])
+    call_tool(TOOL, ["run", "--out", "new/folder/strip.png"])
     assert f"written: {Path('new/folder/strip.png')}" in capsys.readouterr().out
     strip, again = (cv2.imread(str(path)) for path in (run / "gradient_norms.png", "new/folder/strip.png"))
     assert (strip == again).all() and strip.shape[1] > 2 * strip.shape[0] and strip.std() > 10
@@ -60,7 +60,7 @@ def test_strip_by_flag_or_by_name_and_from_elsewhere(run, tmp_path, monkeypatch,
 def test_a_torn_end_is_said_and_the_rest_is_drawn(run, capsys):
     with (run / FILE_NAME).open("a") as file:
         file.write('{"iteration":9,"losses":{"bbox')
-    load_tool(TOOL).main([str(run), "--strip"])
+    call_tool(TOOL, [str(run), "--strip"])
     said = capsys.readouterr()
     assert "1 record cut off" in said.err and "8 records" in said.out
 
@@ -69,7 +69,7 @@ def test_one_record_is_enough(run, capsys):
     path = run / FILE_NAME
     path.write_text(path.read_text().splitlines()[0] + "\n")
     for flags in ([], ["--strip"]):
-        load_tool(TOOL).main([str(run), *flags])
+        call_tool(TOOL, [str(run), *flags])
     assert capsys.readouterr().out.count("1 records, iterations 1 to 1") == 2
     with Image.open(run / "gradient_norms.gif") as gif:
         assert gif.n_frames == 1

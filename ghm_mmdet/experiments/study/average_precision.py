@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import threading
 from pathlib import Path
 
 import numpy
 from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
+
+from ghm_mmdet.coco import evaluate_boxes, quiet
 
 SIZES = {"small": 1, "medium": 2, "large": 3}
-
-# pycocotools prints; standard output is the process's, and two threads that redirect it leave it in the other's hands.
-_redirecting = threading.Lock()
 
 
 def average_precision(truth: Path, detections: Path) -> dict:
@@ -29,14 +24,11 @@ def average_precision(truth: Path, detections: Path) -> dict:
         that no object has; ``class``: for each class name its ``AP``, ``AP50`` and ``AP75``. All in [0, 1], rounded to
         six digits.
     """
-    with _redirecting, contextlib.redirect_stdout(io.StringIO()):
+    with quiet():
         coco = COCO(str(truth))
-        found = detections.read_text(encoding="utf-8")
-        evaluation = COCOeval(coco, coco.loadRes(str(detections)) if found.strip() != "[]" else COCO(), "bbox")
-        evaluation.params.catIds = sorted(coco.getCatIds())
-        evaluation.params.imgIds = sorted(coco.getImgIds())
-        evaluation.evaluate()
-        evaluation.accumulate()
+        empty = detections.read_text(encoding="utf-8").strip() == "[]"
+        found = COCO() if empty else coco.loadRes(str(detections))
+    evaluation = evaluate_boxes(coco, found)
     # By IoU, recall, class, size and number of detections; -1 where there is no object.
     precision = evaluation.eval["precision"][..., -1]
     thresholds = [f"{value:.2f}" for value in evaluation.params.iouThrs]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
 import platform
 import re
@@ -18,18 +17,18 @@ from ghm_mmdet.errors import UserError
 from ghm_mmdet.experiments.study.average_precision import average_precision
 from ghm_mmdet.experiments.study.grid import Run
 from ghm_mmdet.experiments.study.scenes import MadeScenes, moved
+from ghm_mmdet.json_lines import read_json_lines
 
 POINTS = 40  # of a loss curve
 # Without it glibc gives each feature map back to the kernel and asks for it again: a sixth of the time.
 KEEP_MEMORY = "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=17179869184:glibc.malloc.hugetlb=1"
 
 
-def train(run: Run, script: Path, folder: Path, threads: int, lock: int, scenes: MadeScenes | None = None) -> dict:
+def train(run: Run, folder: Path, threads: int, lock: int, scenes: MadeScenes | None = None) -> dict:
     """Trains from the start, evaluates at the end, and leaves the logs in the folder.
 
     Args:
         run: what to train.
-        script: tools/train.py.
         folder: is emptied first.
         threads: CPU threads of the training, of all its ranks together.
         lock: a file descriptor that the training's process inherits.
@@ -47,14 +46,12 @@ def train(run: Run, script: Path, folder: Path, threads: int, lock: int, scenes:
     config.val_evaluator.outfile_prefix = str(folder / "detections")
     config.dump(folder / "study_run.py")
     ranks = config.get("ranks", 1)
-    command = [str(script), str(folder / "study_run.py"), "--work-dir", str(folder)]
+    command = ["-m", "ghm_mmdet", "train", str(folder / "study_run.py"), "--work-dir", str(folder)]
     if ranks > 1:
         launcher = ["-m", "ghm_mmdet.cli.torchrun", "--standalone", f"--nproc-per-node={ranks}"]
         command = [*launcher, *command, "--launcher", "pytorch"]
         threads = max(1, threads // ranks)
-    paths = [str(script.parents[1]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     environment.setdefault("GLIBC_TUNABLES", KEEP_MEMORY)
     start = time.monotonic()
     with open(folder / "output.txt", "w", encoding="utf-8") as output:
@@ -100,9 +97,8 @@ def _loss_curve(folder: Path) -> dict:
     """The logged losses, at most ``POINTS`` of them, evenly spaced."""
     scalars = sorted(folder.glob("*/vis_data/scalars.json"))
     losses = []
-    for line in scalars[-1].read_text(encoding="utf-8").splitlines() if scalars else []:
+    for values in read_json_lines(scalars[-1])[0].values() if scalars else ():
         # A NaN, which JSON does not know, reads as a float all the same.
-        values = json.loads(line)
         if "loss" in values and re.fullmatch(r"\d+", str(values.get("step", ""))):
             losses.append((values["step"], values["loss"]))
     kept = losses[:: max(1, len(losses) // POINTS)]

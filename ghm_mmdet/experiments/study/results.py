@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from statistics import fmean
 
 from ghm_mmdet.errors import UserError
+from ghm_mmdet.json_lines import append_json_line, read_json_lines
 
 # A detector below this mAP has learned nothing.
 COLLAPSED = 0.01
@@ -21,26 +21,16 @@ def read_results(path: Path) -> list[dict]:
     """
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    rows = []
-    for number, line in enumerate(lines[:-1], 1):
-        try:
-            rows.append(json.loads(line))
-        except ValueError as error:
-            raise UserError(f"line {number} of {path.absolute()} is no JSON ({error}).\nTake the line out.") from error
-    return rows
+    rows, broken = read_json_lines(path)
+    for number in broken:
+        if number < max(rows, default=0):
+            raise UserError(f"line {number} of {path.absolute()} is no JSON.\nTake the line out.")
+    return list(rows.values())
 
 
 def append_result(path: Path, row: dict) -> None:
     """Adds a row; a half line that a kill left at the end is overwritten."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "ab+") as file:
-        file.seek(0)
-        whole = file.read().rpartition(b"\n")
-        file.truncate(len(whole[0]) + len(whole[1]))
-        file.write(json.dumps(row, sort_keys=True).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    append_json_line(path, row, sort_keys=True)
 
 
 def score(row: dict) -> float:

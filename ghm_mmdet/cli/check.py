@@ -1,0 +1,42 @@
+"""Look for mistakes in a config's data before training.
+
+Reads all annotations and images of the config's train, val and test data (COCO or VOC format), and prints what they
+hold, how many anchors match an object, and what is suspicious. Exit code 0: training would run, 1: something would
+break it, 2: wrong use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+
+from ghm_mmdet.cli.arguments import add_cfg_options
+from ghm_mmdet.errors import require_file
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", help="config file")
+    add_cfg_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    require_file(args.config, "config")
+
+    from ghm_mmdet.cli.environment import check_stack
+
+    check_stack()
+
+    from ghm_mmdet.cli.progress import track
+    from ghm_mmdet.config import load_config
+    from ghm_mmdet.data_check.dataset_report import report_dataset
+    from ghm_mmdet.data_check.preflight import enter_default_scope
+
+    cfg = load_config(args.config, args.cfg_options, work_dir=None, launcher="none")
+    enter_default_scope(cfg)
+    report = report_dataset(cfg, track)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal's encoding may lack the letters of a file's name.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    print(report)
+    return int(report.breaks)
