@@ -1,0 +1,111 @@
+"""The files of a folder by kind, and which image a label belongs to."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ghm_mmdet.errors import UserError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+# How folders and files call a split, as a word of the name: train2017, instances_val, Valid, images/test.
+SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+
+@dataclass
+class Files:
+    """All files below a root, by what their names end in; folders that begin with a dot are passed over."""
+
+    root: Path
+    images: list[Path] = field(default_factory=list)
+    xml: list[Path] = field(default_factory=list)
+    json: list[Path] = field(default_factory=list)
+    txt: list[Path] = field(default_factory=list)
+    yaml: list[Path] = field(default_factory=list)
+    names: list[Path] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._by_stem: dict[str, list[Path]] = defaultdict(list)
+        self._by_name: dict[str, list[Path]] = defaultdict(list)
+        for image in self.images:
+            self._by_stem[image.stem].append(image)
+            self._by_name[image.name].append(image)
+
+    def images_of_stem(self, stem: str) -> list[Path]:
+        return self._by_stem.get(stem, [])
+
+    def images_of_name(self, name: str) -> list[Path]:
+        return self._by_name.get(name, [])
+
+
+def list_files(root: Path) -> Files:
+    """
+    Raises:
+        UserError: the root is no folder, or there is no file in it.
+    """
+    if not root.is_dir():
+        raise UserError(f"{'not a folder' if root.exists() else 'folder not found'}: {root}")
+    by_suffix: dict[str, list[Path]] = defaultdict(list)
+    seen: set[str] = set()
+    for folder, subfolders, files in os.walk(root, followlinks=True):
+        # A link may lead back to a folder above it.
+        real = os.path.realpath(folder)
+        subfolders[:] = [] if real in seen else sorted(name for name in subfolders if not name.startswith("."))
+        if real in seen:
+            continue
+        seen.add(real)
+        for name in sorted(files):
+            if not name.startswith("."):
+                path = Path(folder, name)
+                by_suffix[path.suffix.lower()].append(path)
+    if not by_suffix:
+        raise UserError(f"the folder is empty: {root}\nName the folder that holds the images and their labels.")
+    return Files(
+        root,
+        images=[path for suffix in IMAGE_SUFFIXES for path in by_suffix[suffix]],
+        xml=by_suffix[".xml"],
+        json=by_suffix[".json"],
+        txt=by_suffix[".txt"],
+        yaml=by_suffix[".yaml"] + by_suffix[".yml"],
+        names=by_suffix[".names"],
+    )
+
+
+def split_in_name(path: Path, root: Path) -> str | None:
+    """The split that a path below the root names, its last part first: ``train/_annotations.coco.json`` is train."""
+    for part in reversed(path.relative_to(root).parts if path.is_relative_to(root) else path.parts):
+        words = re.findall(r"[a-z]+", Path(part).stem.lower())
+        found = {SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS}
+        if len(found) == 1:
+            return found.pop()
+    return None
+
+
+def nearest(candidates: Iterable[Path], label: Path) -> Path | None:
+    """The candidate that shares most folders with the label; None without candidates.
+
+    Raises:
+        UserError: two are equally near.
+    """
+    ranked = sorted((-len(os.path.commonpath([path, label])), path) for path in candidates)
+    if not ranked:
+        return None
+    if len(ranked) > 1 and ranked[0][0] == ranked[1][0]:
+        raise UserError(
+            f"two images may belong to the label {label}: {ranked[0][1]} and {ranked[1][1]}\n"
+            "Keep each label beside its image, or give the images names of their own."
+        )
+    return ranked[0][1]
+
+
+def require_images(missing: list[str], labels: int, what: str) -> None:
+    """Raises UserError when labels have no image; `missing` says which, `what` names the labels."""
+    if missing:
+        raise UserError(
+            f"{len(missing):,} of {labels:,} {what} have no image in the folder, the first is {missing[0]}\n"
+            "Put the images beside the labels, or take these labels away."
+        )
