@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ghm_mmdet"
 # From the ground up, as in docs/architecture.md.
 FLOORS = [
     {"errors", "registry", "json_lines", "coco", "functional", "ops", "digits"},
-    {"nn", "losses", "config"},
+    {"nn", "losses", "config", "custom_dataset"},
     {"checkpoint", "prior", "gradient_norms"},
     {"heads", "task_modules", "transforms", "backbones", "hooks"},
     {"data_check"},
