@@ -35,14 +35,18 @@ def check_finite(name: str, value: float) -> None:
         raise ValueError(f"{name} must be a finite number, got {value!r}")
 
 
+def check_not_negative(name: str, value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < math.inf:
+        raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
+
+
 def check_fraction(name: str, value: float) -> None:
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
         raise ValueError(f"{name} must be a number in [0, 1], got {value!r}")
 
 
 def check_loss_weight(loss_weight: float) -> None:
-    if isinstance(loss_weight, bool) or not isinstance(loss_weight, Real) or not 0 <= loss_weight < math.inf:
-        raise ValueError(f"loss_weight must be a finite number of at least 0, got {loss_weight!r}")
+    check_not_negative("loss_weight", loss_weight)
 
 
 def check_reduction(reduction: str, name: str = "reduction") -> None:

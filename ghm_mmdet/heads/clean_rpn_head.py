@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from mmdet.structures.bbox import bbox_overlaps, get_box_tensor
+from mmdet.structures.bbox import get_box_tensor
 from torch import Tensor
 
 from ghm_mmdet.functional.cleanliness import cleanliness
 from ghm_mmdet.heads.density_scope import RPNHead
+from ghm_mmdet.heads.localization import localization
 from ghm_mmdet.registry import MODELS
 
 
@@ -21,7 +22,7 @@ class CleanRPNHead(RPNHead):
 
     1. the anchors of highest IoU with each ground truth are its positives: :class:`TopNIoUAssigner` in ``train_cfg``,
        with a PseudoSampler, so that every anchor counts;
-    2. loc, the IoU of a positive's predicted box with its ground truth: :meth:`localization`;
+    2. loc, the IoU of a positive's predicted box with its ground truth;
     3. cls, its predicted score; neither has a gradient;
     4. c = a loc + (1 - a) cls: :func:`ghm_mmdet.functional.cleanliness`, c = 0 for every other anchor:
        :meth:`soft_labels`;
@@ -79,18 +80,6 @@ class CleanRPNHead(RPNHead):
         """The cleanliness of the positives and 0 for the others, shape (K, 1), in [0, 1]."""
         soft = torch.zeros_like(logits, dtype=torch.promote_types(logits.dtype, torch.float32))
         confidence = logits[positive, 0].to(soft.dtype).sigmoid()
-        localization = self.localization(deltas[positive], anchors[positive], targets[positive]).to(soft.dtype)
-        soft[positive, 0] = cleanliness(localization, confidence, self.alpha)
+        loc = localization(self, deltas[positive], anchors[positive], targets[positive]).to(soft.dtype)
+        soft[positive, 0] = cleanliness(loc, confidence, self.alpha)
         return soft
-
-    def localization(self, deltas: Tensor, anchors: Tensor, targets: Tensor) -> Tensor:
-        """IoU of the predicted boxes with their ground truths, shape (P,), in [0, 1].
-
-        Args:
-            deltas: predictions of the positives, shape (P, 4).
-            anchors: shape (P, 4).
-            targets: what ``loss_bbox`` regresses to, shape (P, 4).
-        """
-        box = get_box_tensor(self.bbox_coder.decode(anchors, deltas.float()))
-        truth = targets if self.reg_decoded_bbox else get_box_tensor(self.bbox_coder.decode(anchors, targets))
-        return bbox_overlaps(box, truth, is_aligned=True).clamp(0, 1)

@@ -2,9 +2,20 @@
 
 from ghm_mmdet.losses.asl1_loss import ASL1Loss
 from ghm_mmdet.losses.balanced_cross_entropy import AlphaBalancedCrossEntropyLoss
+from ghm_mmdet.losses.dr import DRLoss
 from ghm_mmdet.losses.focal_star import FocalStarLoss
 from ghm_mmdet.losses.ghm_c import GHMC
 from ghm_mmdet.losses.ghm_r import GHMR
 from ghm_mmdet.losses.ohem import OHEMLoss
+from ghm_mmdet.losses.soft_focal import SoftFocalLoss
 
-__all__ = ["GHMC", "GHMR", "ASL1Loss", "AlphaBalancedCrossEntropyLoss", "FocalStarLoss", "OHEMLoss"]
+__all__ = [
+    "GHMC",
+    "GHMR",
+    "ASL1Loss",
+    "AlphaBalancedCrossEntropyLoss",
+    "DRLoss",
+    "FocalStarLoss",
+    "OHEMLoss",
+    "SoftFocalLoss",
+]

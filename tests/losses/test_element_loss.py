@@ -1,4 +1,4 @@
-"""What OHEMLoss, FocalStarLoss, AlphaBalancedCrossEntropyLoss and ASL1Loss have in common: mmdet's conventions."""
+"""What the losses that are a sum over elements have in common: mmdet's conventions."""
 
 import math
 
@@ -8,9 +8,10 @@ from mmdet.models.losses import CrossEntropyLoss, FocalLoss, SmoothL1Loss
 from mmdet.registry import MODELS
 
 from ghm_mmdet.functional import asl1_loss, balanced_cross_entropy_loss, focal_star_loss, ohem_loss
-from ghm_mmdet.losses import AlphaBalancedCrossEntropyLoss, ASL1Loss, FocalStarLoss, OHEMLoss
+from ghm_mmdet.functional.soft_focal import soft_focal_loss
+from ghm_mmdet.losses import AlphaBalancedCrossEntropyLoss, ASL1Loss, FocalStarLoss, OHEMLoss, SoftFocalLoss
 
-CLASSIFICATION = [OHEMLoss, FocalStarLoss, AlphaBalancedCrossEntropyLoss]
+CLASSIFICATION = [OHEMLoss, FocalStarLoss, SoftFocalLoss, AlphaBalancedCrossEntropyLoss]
 ALL = [*CLASSIFICATION, ASL1Loss]
 
 
@@ -28,6 +29,7 @@ def case_of(loss, samples=50):
     [
         (OHEMLoss(neg_pos_ratio=2), lambda p, t: ohem_loss(p, t, neg_pos_ratio=2)),
         (FocalStarLoss(4, 0, 0.3), lambda p, t: focal_star_loss(p, t, 4, 0, 0.3)),
+        (SoftFocalLoss(1.5, 0.3), lambda p, t: soft_focal_loss(p, t, 1.5, 0.3)),
         (AlphaBalancedCrossEntropyLoss(0.6), lambda p, t: balanced_cross_entropy_loss(p, t, 0.6)),
         (ASL1Loss(0.1), lambda p, t: asl1_loss(p, t, 0.1)),
     ],
@@ -129,6 +131,7 @@ def test_heads_read_use_sigmoid(loss):
     [
         (OHEMLoss(math.inf, loss_weight=1.7), CrossEntropyLoss(use_sigmoid=True, loss_weight=1.7)),
         (AlphaBalancedCrossEntropyLoss(0.3, loss_weight=1.7), FocalLoss(gamma=0.0, alpha=0.3, loss_weight=1.7)),
+        (SoftFocalLoss(2.0, 0.3, loss_weight=1.7), FocalLoss(gamma=2.0, alpha=0.3, loss_weight=1.7)),
         (FocalStarLoss(1, 0, 0.3, loss_weight=1.7), FocalLoss(gamma=0.0, alpha=0.3, loss_weight=1.7)),
     ],
 )
@@ -163,6 +166,9 @@ LABELS = torch.zeros(4, dtype=torch.long)
         ("num_images", "per_image", lambda: OHEMLoss(per_image=True)(PRED, LABELS)),
         ("gamma", "0", lambda: FocalStarLoss(gamma=0)),
         ("beta", "inf", lambda: FocalStarLoss(beta=math.inf)),
+        ("gamma", "-1", lambda: SoftFocalLoss(gamma=-1)),
+        ("alpha", "2", lambda: SoftFocalLoss(alpha=2)),
+        ("use_sigmoid", "SoftFocalLoss", lambda: SoftFocalLoss(use_sigmoid=False)),
         ("alpha", "2", lambda: FocalStarLoss(alpha=2)),
         ("alpha", "-1", lambda: AlphaBalancedCrossEntropyLoss(-1)),
         ("mu", "0", lambda: ASL1Loss(0)),
