@@ -1,4 +1,4 @@
-"""How rare are positives? Measured over training data with a head's own anchors, assigner and sampler."""
+"""How rare are positives? Counted over training data in what a head gives its classification loss."""
 
 from __future__ import annotations
 
@@ -8,22 +8,28 @@ import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy
 import torch
+from mmdet.datasets.samplers import AspectRatioBatchSampler
+from mmdet.models.dense_heads import AnchorHead, ATSSHead, FCOSHead, RPNHead
 from mmdet.models.utils import unpack_gt_instances
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import all_reduce, get_dist_info
+from mmengine.logging import MessageHub
+from mmengine.model import revert_sync_batchnorm
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import BatchSampler, DataLoader, Sampler
 
 from ghm_mmdet.errors import UserError
 from ghm_mmdet.functional import optimal_bias
 
 HEADS = ("bbox_head", "rpn_head")
 WITHOUT_MEASURING = "Write a fixed bias_prob into the head's init_cfg instead."
+# Heads of these give their losses the same samples whatever they predict.
+BY_PRIORS_ALONE = (AnchorHead, RPNHead, ATSSHead, FCOSHead)
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,16 @@ class DenseHead:
 
     def __str__(self) -> str:
         return f"{self.name} ({type(self.head).__name__})"
+
+    @property
+    def assigns_by_priors(self) -> bool:
+        """Whether anchors or points alone decide which samples are positive, so that no network has to run."""
+        head = type(self.head)
+        of_mmdet = [base for base in head.__mro__ if not base.__module__.startswith("ghm_mmdet.")]
+        owner = next((base for base in of_mmdet if "loss_by_feat" in vars(base)), None)
+        targets = next((base for base in of_mmdet if "get_targets" in vars(base)), None)
+        # OHEM in the head chooses by what is predicted.
+        return owner in BY_PRIORS_ALONE and targets in BY_PRIORS_ALONE and not hasattr(head, "hard_anchors")
 
 
 @dataclass(frozen=True)
@@ -96,14 +112,23 @@ def find_dense_heads(model: nn.Module, module: str | None = None) -> list[DenseH
 
 def _dense_head(name: str, head: nn.Module, module: str | None) -> DenseHead:
     who = f"{name} ({type(head).__name__})"
-    if not hasattr(head, "prior_generator") or not hasattr(head, "cls_out_channels"):
-        raise UserError(f"{who} is no dense head with anchors or points, so no prior can be measured for it.")
-    if not head.use_sigmoid_cls:
+    loss = getattr(head, "loss_cls", None)
+    softmax = loss is None or getattr(loss, "use_sigmoid", None) is False
+    if getattr(head, "use_sigmoid_cls", None) is False and softmax:
         raise UserError(
             f"{who} classifies with a softmax, and the optimal bias is one of a sigmoid.\n"
             f"Use a loss_cls with use_sigmoid=True, or leave the bias of {name} alone."
         )
-    _target_form(head, who)
+    if not all(hasattr(head, attribute) for attribute in ("num_base_priors", "cls_out_channels", "loss_cls")):
+        raise UserError(
+            f"{who} is no dense head that classifies anchors or points in a convolution of its own, so no prior can be "
+            "measured for it."
+        )
+    if getattr(loss, "use_sigmoid", None) is not True or getattr(loss, "activated", False):
+        raise UserError(
+            f"the loss_cls of {who}, {type(loss).__name__}, does not take the logits of a sigmoid for each class, so "
+            f"its optimal bias is not known.\n{WITHOUT_MEASURING}"
+        )
     if module is None:
         layers = {layer: child for layer, child in head.named_children() if "cls" in layer and _convs(child, head)}
         if len(layers) != 1:
@@ -140,29 +165,70 @@ def _convs(module: nn.Module, head: nn.Module) -> tuple[nn.Conv2d, ...]:
     return convs if fits else ()
 
 
-def _target_form(head: nn.Module, who: str) -> str:
-    """Whether ``head.get_targets`` takes anchors or points.
+@dataclass
+class _Count:
+    """What a head's ``loss_cls`` was called with.
 
-    Raises:
-        UserError: it takes something else, such as predictions, which there are none of before training.
+    logits: their sum and the sum of their sizes.
     """
-    parameters = inspect.signature(head.get_targets).parameters.values() if hasattr(head, "get_targets") else ()
-    required = {parameter.name for parameter in parameters if parameter.default is parameter.empty}
-    if required == {"anchor_list", "valid_flag_list", "batch_gt_instances", "batch_img_metas"}:
-        return "anchors"
-    if required == {"points", "batch_gt_instances"}:
-        return "points"
-    raise UserError(
-        f"{who} does not assign its positives by anchors or points alone, so they cannot be counted before training.\n"
-        + WITHOUT_MEASURING
-    )
+
+    num_pos: int = 0
+    num_elements: int = 0
+    num_calls: int = 0
+    logits: Tensor = field(default_factory=lambda: torch.zeros(2, dtype=torch.float64))
+
+    def add(self, pred: Tensor, target: Tensor | tuple, weight: Tensor | None) -> None:
+        # Of pairs of labels and scores the labels say what is positive.
+        labels = target[0] if isinstance(target, (tuple, list)) else target
+        if labels.dim() < pred.dim():
+            classes = torch.arange(pred.shape[-1], device=pred.device)
+            positive = labels.reshape(-1, 1) == classes
+        else:
+            positive = labels.reshape(pred.shape) > 0
+        valid = torch.ones_like(positive)
+        if weight is not None:
+            valid &= weight.reshape(len(pred), -1) > 0
+        self.num_pos += int((positive & valid).sum())
+        self.num_elements += int(valid.sum())
+        self.num_calls += 1
+        self.logits += sizes_of(pred)
+
+
+def sizes_of(values: Tensor) -> Tensor:
+    """The sum of the values and that of their sizes, float64, shape (2,)."""
+    values = values.detach().double()
+    return torch.stack([values.sum(), values.abs().sum()]).cpu()
+
+
+@contextmanager
+def _counted(head: nn.Module, *, compute: bool) -> Iterator[_Count]:
+    """Counts the calls of ``head.loss_cls``, which returns 0 unless it is to ``compute``.
+
+    A call that asks for the loss of each element scores them, and does not train.
+    """
+    loss, count = head.loss_cls, _Count()
+    forward = loss.forward
+    signature = inspect.signature(forward)
+
+    def counting(*args: Any, **kwargs: Any) -> Any:
+        given = signature.bind(*args, **kwargs).arguments
+        pred, target = list(given.values())[:2]
+        if (given.get("reduction_override") or getattr(loss, "reduction", None)) != "none":
+            count.add(pred, target, given.get("weight", given.get("label_weight")))
+        return forward(*args, **kwargs) if compute else pred.new_zeros(())
+
+    loss.forward = counting
+    try:
+        yield count
+    finally:
+        del loss.forward
 
 
 def count_samples(dense: DenseHead, data_samples: list) -> tuple[int, int]:
-    """Positives and samples that a head's loss would see for a batch, ignored ones left out.
+    """Positives and samples that a head's loss would see for a batch, ignored ones left out; no network runs.
 
     Args:
-        dense: the head.
+        dense: the head, one that assigns by priors.
         data_samples: as they come out of the detector's data preprocessor, which writes the padded shapes into them.
 
     Returns:
@@ -170,42 +236,70 @@ def count_samples(dense: DenseHead, data_samples: list) -> tuple[int, int]:
     """
     head = dense.head
     instances, ignored, metas = unpack_gt_instances(data_samples)
+    # A region proposal head knows one class; its detector sets the labels to 0 as well.
+    for instance in instances if head.num_classes == 1 else ():
+        instance.labels = torch.zeros_like(instance.labels)
     height, width = metas[0]["batch_input_shape"]
-    # Strides are (x, y); every level of a feature pyramid rounds up.
-    sizes = [(math.ceil(height / y), math.ceil(width / x)) for x, y in head.prior_generator.strides]
     device = next(head.parameters()).device
-    if _target_form(head, str(dense)) == "points":
-        points = head.prior_generator.grid_priors(sizes, device=device)
-        # A region proposal head knows one class; its detector sets the labels to 0 as well.
-        for instance in instances if head.num_classes == 1 else ():
-            instance.labels = torch.zeros_like(instance.labels)
-        labels = torch.cat(head.get_targets(points, instances)[0])
-        return int(((labels >= 0) & (labels < head.num_classes)).sum()), labels.numel()
-    anchors, valid_flags = head.get_anchors(sizes, metas, device=device)
-    sampler = head.sampler
-    head.sampler = counter = _CountingSampler(sampler)
-    try:
-        head.get_targets(anchors, valid_flags, instances, metas, batch_gt_instances_ignore=ignored)
-    except ValueError as error:
-        raise UserError(f"{dense}: {error}") from error
-    finally:
-        head.sampler = sampler
-    return counter.num_pos, counter.num_samples
+    # What is predicted has no effect: 0 everywhere. Strides are (x, y); every level of a feature pyramid rounds up.
+    maps = [
+        [
+            torch.zeros(len(metas), channels, math.ceil(height / y), math.ceil(width / x), device=device)
+            for x, y in head.prior_generator.strides
+        ]
+        for channels in (_channels(head), head.num_base_priors * head.bbox_coder.encode_size, head.num_base_priors)
+    ]
+    given = list(inspect.signature(head.loss_by_feat).parameters).index("batch_gt_instances")
+    with _counted(head, compute=False) as count:
+        try:
+            head.loss_by_feat(*maps[:given], instances, metas, ignored)
+        except ValueError as error:
+            raise UserError(f"{dense}: {error}") from error
+    return count.num_pos, count.num_elements // head.cls_out_channels
 
 
-class _CountingSampler:
-    """A head's own sampler, which also counts what it chooses."""
+class _TrainingStep:
+    """A copy of a detector that computes its losses, to see what a head gives ``loss_cls`` in a training step."""
 
-    def __init__(self, sampler: Any):
-        self.sampler = sampler
-        self.num_pos = 0
-        self.num_samples = 0
+    def __init__(self, model: nn.Module):
+        self.model = revert_sync_batchnorm(copy.deepcopy(model)).train()
+        self.model.data_preprocessor.batch_augments = None
+        for module in self.model.modules():
+            # The ranks look at different numbers of images.
+            if hasattr(module, "sync"):
+                module.sync = False
+        # TOOD's head wants to know it.
+        hub = MessageHub.get_current_instance()
+        hub.update_info("epoch", hub.get_info("epoch", 0))
 
-    def sample(self, *args: Any, **kwargs: Any) -> Any:
-        result = self.sampler.sample(*args, **kwargs)
-        self.num_pos += result.pos_inds.numel()
-        self.num_samples += result.pos_inds.numel() + result.neg_inds.numel()
-        return result
+    def count_samples(self, dense: DenseHead, batch: dict) -> tuple[int, int]:
+        """Positives and samples of a batch as the data loader gives it; see the function of the same name.
+
+        Raises:
+            UserError: what ``loss_cls`` is given does not tell what the head trains on.
+        """
+        head = getattr(self.model, dense.name)
+        outputs: list[Tensor] = []
+        hooks = {
+            conv.register_forward_hook(lambda module, inputs, output: outputs.append(sizes_of(output)))
+            for conv in set(_convs(head.get_submodule(dense.layer), head))
+        }
+        try:
+            with _counted(head, compute=True) as count:
+                self.model(**self.model.data_preprocessor(batch, training=True), mode="loss")
+        except Exception as error:
+            # Training would raise it too, but later and without saying for what the step was taken.
+            raise UserError(f"{dense}: no training step to count its positives in: {error!r}") from error
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if not count.num_calls:
+            reason = "weighs the elements of its classification loss itself, or does without loss_cls"
+        elif not torch.allclose(sum(outputs), count.logits, rtol=1e-3, atol=1e-3 * float(count.logits[1])):
+            reason = f"gives its loss_cls something else than the output of {dense.layer}"
+        else:
+            return count.num_pos, count.num_elements // head.cls_out_channels
+        raise UserError(f"{dense} {reason}, so its optimal bias is not known.\n{WITHOUT_MEASURING}")
 
 
 def measure_priors(
@@ -214,26 +308,32 @@ def measure_priors(
     dataset: Sized,
     *,
     max_images: int | None = None,
+    batch_size: int = 1,
+    by_aspect_ratio: bool = False,
     num_workers: int = 0,
     progress: Callable[[Sized], Iterable] = iter,
 ) -> list[Prior]:
-    """Counts the positives of each head over the training data; no network runs.
+    """Counts the positives of each head over the training data.
 
-    Each image goes through the data set's pipeline and the detector's data preprocessor, alone and without the latter's
-    batch augmentations. Under distributed training every rank looks at its share and all get the same result. The
-    random state of the process, and the data set, are as before afterwards.
+    Images go through the data set's pipeline and the detector's data preprocessor, in batches as in training, since an
+    image that is padded to the size of others has more places, and without the preprocessor's batch augmentations. No
+    network runs for heads that assign by anchors or points alone; for others a copy of the untrained detector does.
+    Under distributed training every rank looks at its share and all get the same result. The random state of the
+    process, the detector and the data set are as before afterwards.
 
     Args:
         model: the detector.
         heads: what to measure for, from :func:`find_dense_heads`.
         dataset: of the training data.
         max_images: look at this many images, evenly spaced over the data set; ``None`` for all.
+        batch_size: images in a batch.
+        by_aspect_ratio: whether images higher than wide have batches of their own, as by AspectRatioBatchSampler.
         num_workers: processes that load the images.
-        progress: wraps the images that are iterated over, for a progress bar.
+        progress: wraps the batches that are iterated over, for a progress bar.
 
     Raises:
-        UserError: ``max_images`` is not at least 1, the data set is empty, or a head has no positive or no negative in
-            the images.
+        UserError: ``max_images`` is not at least 1, the data set is empty, a head has no positive or no negative in
+            the images, or what it gives its ``loss_cls`` does not tell its bias.
     """
     if max_images is not None and (isinstance(max_images, bool) or not isinstance(max_images, int) or max_images < 1):
         raise UserError(f"max_images must be an integer of at least 1, or None for all images, got {max_images!r}.")
@@ -242,18 +342,37 @@ def measure_priors(
         raise UserError("the training data is empty, so no prior can be measured.")
     images = total if max_images is None else min(max_images, total)
     rank, world_size = get_dist_info()
-    share = [index * total // images for index in range(rank, images, world_size)]
     count = torch.zeros(len(heads), 2, dtype=torch.int64)
+    step = None if all(dense.assigns_by_priors for dense in heads) else _TrainingStep(model)
     with _random_state_of_its_own(rank), torch.no_grad():
         # Transforms may keep a state; worker processes have copies anyway.
         data = dataset if num_workers else copy.deepcopy(dataset)
-        loader: DataLoader = DataLoader(Subset(data, share), num_workers=num_workers, collate_fn=pseudo_collate)
-        for batch in progress(loader):
+        sampler = AspectRatioBatchSampler if by_aspect_ratio else BatchSampler
+        batches = list(sampler(_Images(data, [i * total // images for i in range(images)]), batch_size, False))
+        share = batches[rank::world_size]
+        own = len(share)
+        # A head may average over the ranks, so all go through as many batches; what is too many is not counted.
+        share += batches[:1] * (math.ceil(len(batches) / world_size) - own)
+        loader: DataLoader = DataLoader(data, batch_sampler=share, num_workers=num_workers, collate_fn=pseudo_collate)
+        for index, batch in enumerate(progress(loader)):
             samples = model.data_preprocessor(batch, training=False)["data_samples"]
-            for index, dense in enumerate(heads):
-                count[index] += torch.tensor(count_samples(dense, samples))
+            for row, dense in enumerate(heads):
+                by_priors = dense.assigns_by_priors
+                counted = count_samples(dense, samples) if by_priors else step.count_samples(dense, batch)
+                if index < own:
+                    count[row] += torch.tensor(counted)
     all_reduce(count)
     return [_prior(dense, row, images, total) for dense, row in zip(heads, count)]
+
+
+class _Images(Sampler):
+    """Some images of a data set, in order."""
+
+    def __init__(self, dataset: Any, indices: list[int]):
+        self.dataset, self.indices = dataset, indices
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices)
 
 
 def _prior(dense: DenseHead, count: Tensor, images: int, total: int) -> Prior:

@@ -54,6 +54,8 @@ def run(args: argparse.Namespace) -> None:
         heads,
         dataset,
         max_images=args.max_images,
+        batch_size=cfg.train_dataloader.get("batch_size", 1),
+        by_aspect_ratio="AspectRatio" in str(cfg.train_dataloader.get("batch_sampler")),
         num_workers=cfg.train_dataloader.get("num_workers", 0),
         progress=lambda images: track(images, "measuring"),
     )

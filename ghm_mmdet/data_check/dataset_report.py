@@ -295,7 +295,7 @@ def _read_as_training_does(cfg: Config, model: Any, findings: Findings, progress
     heads: list[DenseHead] = []
     lines = []
     try:
-        heads = find_dense_heads(model)
+        heads = [dense for dense in find_dense_heads(model) if dense.assigns_by_priors]
     except UserError as error:
         lines.append(f"anchors matched per object: not counted. {str(error).splitlines()[0]}")
     recorders = [_RecordingSampler.instead_of(dense.head) for dense in heads]

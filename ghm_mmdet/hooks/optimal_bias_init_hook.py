@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mmdet.datasets.samplers import AspectRatioBatchSampler
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -15,12 +16,14 @@ from ghm_mmdet.registry import HOOKS
 class OptimalBiasInitHook(Hook):
     r"""Starts the classification bias where plain cross-entropy is lowest.
 
-    Before training it counts the positives N_p and the samples N_s of each dense head over the training data, with the
-    head's own anchors, assigner and sampler and without running the network, and sets the bias of its last
-    classification layer to :math:`\log(N_p / (N_s C - N_p))`, see :func:`ghm_mmdet.functional.optimal_bias`. Dense
-    heads are a detector's ``bbox_head`` and ``rpn_head``, those it has, when they assign by anchors or points alone
-    (RetinaNet, RPN, ATSS, FCOS, ...). It logs what it measured. A resumed run is left alone, and so are weights that
-    come from ``load_from`` or, for the detector or a head, from ``init_cfg=dict(type="Pretrained", ...)``.
+    Before training it counts the positives N_p and the samples N_s of each dense head over the training data, and sets
+    the bias of its last classification layer to :math:`\log(N_p / (N_s C - N_p))`, see
+    :func:`ghm_mmdet.functional.optimal_bias`. Dense heads are a detector's ``bbox_head`` and ``rpn_head``, those it
+    has. What counts is what the head gives its ``loss_cls`` in a training step, in batches as in training. Where
+    anchors or points alone decide that (RetinaNet, RPN, ATSS, FCOS) no network runs; where predictions do (RTMDet, PAA,
+    ...) a copy of the untrained detector does. A soft label counts as a positive. It logs what it measured. A resumed
+    run is left alone, and so are weights that come from ``load_from`` or, for the detector or a head, from
+    ``init_cfg=dict(type="Pretrained", ...)``.
 
     The order of the training data, and all random numbers, are those of a run without the hook. All ranks measure
     together and set the same bias.
@@ -32,7 +35,8 @@ class OptimalBiasInitHook(Hook):
 
     Raises:
         ghm_mmdet.errors.UserError: at the start of training, when a head classifies with a softmax, has no
-            classification bias, needs predictions to assign its positives, or has no positive in the images.
+            classification bias or no positive in the images, or does not give its ``loss_cls`` the output of that
+            layer for positives and negatives (FreeAnchor, AutoAssign, YOLOX, YOLOF, TOOD, ...).
 
     Source: "Is Sampling Heuristics Necessary in Training Deep Object Detectors?" (Chen et al., arXiv:1909.04868).
     """
@@ -52,7 +56,13 @@ class OptimalBiasInitHook(Hook):
         loader = runner.train_dataloader
         runner.logger.info(f"OptimalBiasInitHook: measuring the prior of {', '.join(map(str, heads))} ...")
         priors = measure_priors(
-            model, heads, loader.dataset, max_images=self.max_images, num_workers=loader.num_workers
+            model,
+            heads,
+            loader.dataset,
+            max_images=self.max_images,
+            batch_size=loader.batch_sampler.batch_size,
+            by_aspect_ratio=isinstance(loader.batch_sampler, AspectRatioBatchSampler),
+            num_workers=loader.num_workers,
         )
         for dense, prior in zip(heads, priors):
             before = dense.convs[0].bias.mean().item()
