@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import inspect
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
 
-from ghm_mmdet.errors import UserError
+from ghm_mmdet.errors import UserError, nearest
+
+# What mmengine, mmdet and this package read of a config.
+READ = {
+    *(set(inspect.signature(Runner).parameters) - {"cfg"}),
+    *("activation_checkpointing", "auto_scale_lr", "compile", "custom_imports", "efficient_conv_bn_eval", "env_cfg"),
+    *("find_unused_parameters", "model_wrapper_cfg", "runner_type", "sync_bn", "tta_model", "tta_pipeline"),
+}
+# Names that configs of mmdet use for their own values, and what a study adds.
+VARIABLES = {
+    *("test_pipeline", "val_pipeline", "train_pipeline", "max_epochs", "max_iters", "num_epochs", "ranks"),
+    *("conv_cfg", "norm_cfg", "act_cfg", "tta_cfg"),
+}
 
 
 def load_config(path: str, options: list[str], *, work_dir: str | None, launcher: str) -> Config:
@@ -18,12 +33,15 @@ def load_config(path: str, options: list[str], *, work_dir: str | None, launcher
     The work_dir is the one of the command line, else the config's, else `work_dirs/<name of the config file>`.
     """
     where = Path(path).expanduser().absolute()
+    _refuse_circular_bases(str(where), ())
     try:
         cfg = Config.fromfile(str(where))
     except Exception as error:
         # A config is a program of the user's: whatever it raises is for the user to see.
         raise UserError(f"cannot read the config {where}\n{_reason(error)}") from error
     changes = parse_options(options)
+    _check_top_level({key.partition(".")[0] for key in changes} - set(cfg), where, cutoff=0.7)
+    _check_top_level(set(cfg), where, cutoff=0.8)
     try:
         cfg.merge_from_dict(changes)
     except (KeyError, TypeError, IndexError, AttributeError) as error:
@@ -48,6 +66,30 @@ def leaves(data_set: Any, place: str) -> Iterator[tuple[str, dict]]:
             yield from leaves(inner, f"{place}.datasets.{index}")
     else:
         yield place, data_set
+
+
+def _check_top_level(names: set[str], where: Path, cutoff: float) -> None:
+    """Raises UserError for a name that nothing reads and that is spelt almost like one that something does."""
+    for name in sorted(names - READ - VARIABLES):
+        # Configs have pipelines of all kinds of names.
+        hint = nearest(name, READ - {"tta_pipeline"}, cutoff)
+        if hint and not any(name.startswith(f"{known}_") for known in READ):
+            raise UserError(f"nothing reads the entry {name!r} of the config {where}\n{hint}")
+
+
+def _refuse_circular_bases(path: str, above: tuple[str, ...]) -> None:
+    """Raises UserError when `_base_` comes back to a config; mmengine would go round until Python gives up."""
+    path = os.path.realpath(path)
+    if path in above:
+        circle = " -> ".join(os.path.basename(config) for config in (*above[above.index(path) :], path))
+        raise UserError(f"the _base_ entries of {path} go round in a circle: {circle}\nTake one of them out.")
+    try:
+        bases = [Config._get_cfg_path(base, path)[0] for base in Config._get_base_files(path)]
+    except Exception:
+        # Reading the config says what is wrong with it.
+        return
+    for base in bases:
+        _refuse_circular_bases(base, (*above, path))
 
 
 def parse_options(options: list[str]) -> dict:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
+import errno
 import os
 import re
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +17,14 @@ EXIT_CODE = 2
 
 class UserError(Exception):
     """Something the user can put right: the message says what is wrong, where, and what to do."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal that ends the process; the message says what is left behind."""
+
+    def __init__(self, signum: int, message: str):
+        super().__init__(message)
+        self.signum = signum
 
 
 class RefusedCheckpointError(UserError):
@@ -40,6 +51,12 @@ def print_notice(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """The known name that is spelt most like this one, as a question; empty where none is close."""
+    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=cutoff)
+    return f"Did you mean {close[0]!r}?" if close else ""
+
+
 def explain(error: Exception) -> str | None:
     """Plain words for the errors of the stack below that have a known cause outside the code, else None."""
     text = str(error)
@@ -53,6 +70,13 @@ def explain(error: Exception) -> str | None:
         return f"cannot decode the image {unreadable_image[-1]}\nReplace the file or take it out of the annotations."
     if "!buf.empty()" in text and "imdecode" in text:
         return "an image file is empty\npython tools/check_dataset.py CONFIG names it."
+    if "insufficient shared memory" in text or "file </torch_" in text:
+        return (
+            "the shared memory (/dev/shm) is full\n"
+            "Enlarge it, or load without workers: num_workers=0 and persistent_workers=False in every dataloader."
+        )
+    if _LOST_RANK.search(text) and _is_distributed():
+        return f"another rank has ended ({_LOST_RANK.search(text)[0]})\nIts own message says why."
     if isinstance(error, OSError):
         # An error from a DataLoader worker arrives as text only.
         in_worker = re.search(r"\[Errno \d+\] (.+?): '(.+?)'", text)
@@ -60,20 +84,35 @@ def explain(error: Exception) -> str | None:
             return f"{error.strerror}: {os.path.abspath(os.fsdecode(error.filename))}"
         if in_worker:
             return f"{in_worker[1]}: {os.path.abspath(in_worker[2])}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"{error.strerror}\nMake room where the results and the temporary files (TMPDIR) go."
     return None
 
 
+_LOST_RANK = re.compile(r"Connection (closed|reset) by peer|Broken pipe|remote process exited|recvValue failed")
 TYPE_HINT = "Check the spelling; types of this package are written 'ghm_mmdet.Name', those of mmdet have no prefix."
+
+
+def _is_distributed() -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """Ends the process with exit code 2 and a plain message on a `UserError` or an error that `explain` knows.
 
-    Everything else is a bug and keeps its traceback.
+    A signal ends it with a plain line and the shell's exit code for it. Everything else is a bug and keeps its
+    traceback.
     """
     try:
         yield
+        return
+    except KeyboardInterrupt as error:
+        signum = getattr(error, "signum", signal.SIGINT)
+        message, code = str(error) or f"stopped by {signal.Signals(signum).name}.", 128 + signum
+        print_notice(message)
+        sys.exit(code)
     except UserError as error:
         message = str(error)
     except Exception as error:
@@ -81,11 +120,16 @@ def plain_errors() -> Iterator[None]:
         if explained is None:
             raise
         message = explained
-    else:
-        return
-    # Before the process group starts, all ranks fail alike, so that one of them speaks; later each speaks for itself.
-    torch = sys.modules.get("torch")
-    started = torch is not None and torch.distributed.is_available() and torch.distributed.is_initialized()
-    if started or int(os.environ.get("LOCAL_RANK", 0)) == 0:
+    launcher = os.environ.get(LAUNCHER_VARIABLE)
+    if launcher:
+        # ghm_mmdet.cli.torchrun shows it when all ranks have ended, so that none of them writes below it.
+        lost = message.startswith("another rank")
+        Path(launcher, f"{'lost' if lost else 'error'}_{os.environ.get('RANK', 0)}").write_text(message, "utf-8")
+    # Before the ranks have met, they all fail alike and one of them speaks; afterwards a failure is one rank's own.
+    elif _is_distributed() or int(os.environ.get("LOCAL_RANK", 0)) == 0:
         print(f"error: {message}", file=sys.stderr, flush=True)
     sys.exit(EXIT_CODE)
+
+
+# Names the folder where ranks leave their error for the launcher.
+LAUNCHER_VARIABLE = "GHM_MMDET_LAUNCHER"

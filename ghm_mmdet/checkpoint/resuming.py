@@ -6,27 +6,49 @@ import os
 import re
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 from mmengine.config import Config
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook, Hook
+from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner, set_random_seed
 
-from ghm_mmdet.checkpoint.safe_loading import check_resumable, read_checkpoint
+from ghm_mmdet.checkpoint.safe_loading import ANEW, check_resumable, read_checkpoint
 from ghm_mmdet.errors import RefusedCheckpointError, UserError, print_notice
 
 
 @register_backend("ghm_mmdet_atomic", force=True)
 class AtomicLocalBackend(LocalBackend):
-    """Writes a file beside its place and moves it there when it is whole, so that no reader ever sees half of it."""
+    """Writes a file beside its place and moves it there when it is whole, so that no reader ever sees half of it.
+
+    A file that is removed stays until the next one is whole: mmengine removes the old checkpoint before it writes the
+    new one, and would be left with none by a kill or a full disk in between.
+    """
+
+    _outdated: ClassVar[set[Path]] = set()
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         target = Path(filepath)
         beside = target.with_name(f".{target.name}.part")
-        super().put(obj, beside)
-        with beside.open("rb") as file:
-            os.fsync(file.fileno())
-        beside.replace(target)
+        try:
+            super().put(obj, beside)
+            with beside.open("rb") as file:
+                os.fsync(file.fileno())
+            beside.replace(target)
+        except OSError as error:
+            raise UserError(
+                f"cannot write the checkpoint {target.absolute()} ({error.strerror})\n"
+                "The older checkpoints are whole. Mend the cause, then go on from the newest with --resume."
+            ) from error
+        finally:
+            beside.unlink(missing_ok=True)
+        for path in self._outdated - {target}:
+            path.unlink(missing_ok=True)
+        self._outdated.clear()
+
+    def remove(self, filepath: str | Path) -> None:
+        self._outdated.add(Path(filepath))
 
 
 def protect_checkpoints(runner: Runner) -> None:
@@ -40,10 +62,6 @@ def protect_checkpoints(runner: Runner) -> None:
         remote = "://" in str(hook.out_dir or "")
         if not remote and hook.backend_args is None and hook.file_client_args is None:
             hook.backend_args = {"backend": "ghm_mmdet_atomic"}
-        if hook.max_keep_ckpts == 1:
-            # The hook deletes the old checkpoint before it writes the new one.
-            hook.max_keep_ckpts = 2
-            runner.logger.info("max_keep_ckpts=1 leaves no whole checkpoint while the next is written: keeping 2.")
 
 
 class RepeatableEpochHook(Hook):
@@ -60,6 +78,11 @@ class RepeatableEpochHook(Hook):
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):
             return
         length = len(runner.train_dataloader)
+        if not length:
+            raise UserError(
+                f"no iteration to train: {len(runner.train_dataloader.dataset)} images make no whole batch for "
+                f"{runner.world_size} ranks.\nTake a smaller train_dataloader.batch_size, or drop_last=False."
+            )
         if runner.iter != runner.epoch * length:
             runner.logger.warning(
                 f"The checkpoint was written at iteration {runner.iter}, which is not the end of an epoch (of {length} "
@@ -76,6 +99,52 @@ class RepeatableEpochHook(Hook):
             loader.worker_init_fn = partial(loader.worker_init_fn, seed=seed)
             # Persistent workers take no new seed: this starts others.
             loader._iterator = None
+
+
+def check_optimizer_resumes(optim_wrapper: OptimWrapper, checkpoint: dict, path: str) -> None:
+    """Raises UserError when the optimizer cannot go on with the checkpoint's; loads it otherwise.
+
+    torch takes over the groups of the file as they are, so that those of another optimizer fail in the first step only.
+    """
+    own = [set(group) for group in optim_wrapper.optimizer.param_groups]
+    try:
+        optim_wrapper.load_state_dict(dict(checkpoint["optimizer"]))
+        found = optim_wrapper.optimizer.param_groups
+        lacking = sorted(set.union(*(names - set(group) for names, group in zip(own, found))))
+        reason = f"it has no {', '.join(lacking)}" if lacking else ""
+        for parameter, state in optim_wrapper.optimizer.state.items():
+            for name in {"momentum_buffer", "exp_avg", "exp_avg_sq"} & set(state):
+                if state[name] is not None and state[name].shape != parameter.shape:
+                    reason = f"a {name} has the shape {tuple(state[name].shape)}, its weight {tuple(parameter.shape)}"
+    except Exception as error:
+        # torch and mmengine raise about every class there is.
+        reason = f"{type(error).__name__}: {error}"
+    if reason:
+        raise UserError(
+            f"the optimizer of {path} is another one than optim_wrapper describes: {reason}\n"
+            f"Resume with the config it was trained with. {ANEW}"
+        )
+
+
+def check_iterations(cfg: Config, checkpoint: dict | None) -> None:
+    """Raises UserError when the training would end before its first iteration."""
+    by_epoch = "max_epochs" in cfg.train_cfg
+    key, unit = ("max_epochs", "epoch") if by_epoch else ("max_iters", "iter")
+    most = cfg.train_cfg.get(key)
+    if most is None:
+        # A loop with a rule of its own.
+        return
+    if not isinstance(most, int) or most < 1:
+        raise UserError(f"no iteration to train: train_cfg.{key} is {most!r}, not a whole number of at least 1.")
+    interval = cfg.train_cfg.get("val_interval", 1)
+    if not isinstance(interval, int) or interval < 1:
+        raise UserError(f"train_cfg.val_interval is {interval!r}, not a whole number of at least 1.")
+    done = checkpoint["meta"][unit] if checkpoint is not None and cfg.get("resume") else 0
+    if done >= most:
+        raise UserError(
+            f"no iteration to train: {cfg.load_from} is at {unit} {done}, and train_cfg.{key} is {most}.\n"
+            f"Train further with --cfg-options train_cfg.{key}=N, N above {done}; or test what is there."
+        )
 
 
 def newest_whole_checkpoint(cfg: Config) -> tuple[str, dict] | None:

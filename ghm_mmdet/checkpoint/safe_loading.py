@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, SupportsIndex
@@ -21,6 +22,8 @@ import torch
 
 from ghm_mmdet.errors import IncompleteCheckpointError, RefusedCheckpointError, UserError, print_notice, require_file
 
+ANEW = "Start a new run from its weights instead: --cfg-options load_from=PATH, without --resume."
+SAME_CONFIG = "Use the config it was trained with (same architecture, same num_classes)."
 STATISTICS = ("min", "max", "current", "mean")
 _REFUSED = re.compile(
     r"(?:GLOBAL ([\w.]+) (?:was not an allowed|whose module)|Trying to call reduce for unrecognized function (.+)"
@@ -127,9 +130,12 @@ def read_checkpoint(path: str) -> dict:
     where = str(Path(path).expanduser().absolute()) if local else path
     if local and os.path.getsize(where) == 0:
         raise IncompleteCheckpointError(f"the checkpoint is an empty file: {where}")
+    damaged = None
     try:
         if local:
             checkpoint = torch.load(where, map_location="cpu", weights_only=True)
+            # torch itself does not compare the content with the checksums that it has written.
+            damaged = _damaged_record(where)
         else:
             from mmengine.runner import CheckpointLoader
 
@@ -152,11 +158,39 @@ def read_checkpoint(path: str) -> dict:
             f"not a whole checkpoint (cut off, or not written by torch.save): {where}\n"
             "Take another file, or resume with --resume and no path: that picks the newest whole checkpoint."
         ) from error
+    if damaged:
+        raise IncompleteCheckpointError(
+            f"the checkpoint is damaged, {damaged} has another checksum than when it was written: {where}\n"
+            "Take another file, or resume with --resume and no path: that picks the newest whole checkpoint."
+        )
     if not isinstance(checkpoint, dict):
         raise IncompleteCheckpointError(
             f"no checkpoint: it holds a {type(checkpoint).__name__}, not a dictionary: {where}"
         )
     return checkpoint
+
+
+def _damaged_record(path: str) -> str | None:
+    """The first entry of a zip file whose checksum is wrong; the format before torch 1.6 has none."""
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as file:
+        return file.testzip()
+
+
+def weights_of(checkpoint: Mapping, path: str) -> dict[str, torch.Tensor]:
+    """The tensors of a checkpoint by name, without the prefix of a model wrapper.
+
+    Raises:
+        IncompleteCheckpointError: they are not there by their names.
+    """
+    weights = checkpoint.get("state_dict", checkpoint)
+    if not isinstance(weights, Mapping) or not all(isinstance(name, str) for name in weights):
+        raise IncompleteCheckpointError(
+            f"no checkpoint: its state_dict does not hold weights by their names: {path}\n"
+            "Take a file that mmdet or torch.save(model.state_dict(), PATH) has written."
+        )
+    return {re.sub(r"^module\.", "", name): value for name, value in weights.items() if isinstance(value, torch.Tensor)}
 
 
 def check_resumable(checkpoint: Mapping, path: str) -> None:
@@ -171,17 +205,25 @@ def check_resumable(checkpoint: Mapping, path: str) -> None:
             f"checkpoint refused: resuming would execute the Python text in its meta['config']: {path}\n"
             "Start from its weights instead: --cfg-options load_from=PATH, without --resume."
         )
+    from mmengine.logging import MessageHub
+
     has_place = isinstance(meta, Mapping) and all(isinstance(meta.get(key), int) for key in ("epoch", "iter"))
-    missing = [key for key in ("state_dict", "message_hub", "optimizer") if key not in checkpoint]
+    missing = [
+        key for key in ("state_dict", "message_hub", "optimizer") if not isinstance(checkpoint.get(key), Mapping)
+    ]
     if missing or not has_place:
         lacks = ", ".join(missing + ([] if has_place else ["meta.epoch and meta.iter"]))
-        raise UserError(
-            f"nothing to resume in {path}: it lacks {lacks}.\n"
-            "Start a new run from its weights instead: --cfg-options load_from=PATH, without --resume."
-        )
+        raise UserError(f"nothing to resume in {path}: it lacks {lacks}.\n{ANEW}")
+    try:
+        MessageHub("probe").load_state_dict(dict(checkpoint["message_hub"]))
+    except Exception as error:
+        # Whatever it holds in place of mmengine's history fails in a way of its own.
+        raise UserError(f"nothing to resume in {path}: its message_hub is not mmengine's ({error}).\n{ANEW}") from error
 
 
-def load_weights(model: torch.nn.Module, checkpoint: Mapping, path: str, *, partial: bool = False) -> None:
+def load_weights(
+    model: torch.nn.Module, checkpoint: Mapping, path: str, *, partial: bool = False, advice: str = SAME_CONFIG
+) -> None:
     """Loads a checkpoint's weights into the model; raises UserError when they do not fill it.
 
     mmengine loads what fits and leaves the rest at its random start. Buffers of a loss (its running statistics) may
@@ -192,15 +234,17 @@ def load_weights(model: torch.nn.Module, checkpoint: Mapping, path: str, *, part
         checkpoint: as returned by `read_checkpoint`.
         path: names the file in messages.
         partial: accept a checkpoint that fills a part of the model, and say which part it does not fill.
+        advice: what to do about one that does not fit.
     """
-    weights = checkpoint.get("state_dict", checkpoint)
-    weights = {re.sub(r"^module\.", "", str(name)): value for name, value in weights.items()}
-    weights = {name: value for name, value in weights.items() if isinstance(value, torch.Tensor)}
+    weights = weights_of(checkpoint, path)
     own = model.state_dict()
     needed = {name for name in own if _is_needed(name, model)}
     differs = {name for name in needed & weights.keys() if own[name].shape != weights[name].shape}
     fitting = {name: v for name, v in weights.items() if name not in own or own[name].shape == v.shape}
     missing = needed & set(model.load_state_dict(fitting, strict=False).missing_keys) - differs
+    broken = next((name for name, value in model.named_parameters() if not value.isfinite().all()), None)
+    if broken:
+        raise UserError(f"{broken} is not finite in the checkpoint {path}\nTake an earlier checkpoint.")
     if not missing and not differs:
         return
     if needed == missing | differs:
@@ -215,10 +259,7 @@ def load_weights(model: torch.nn.Module, checkpoint: Mapping, path: str, *, part
     if partial:
         print_notice(f"{path} fills a part of the model; these stay as initialised: {'; '.join(parts)}.")
         return
-    raise UserError(
-        f"the checkpoint does not fit the model: {'; '.join(parts)}; file {path}\nUse the config it was "
-        "trained with (same architecture, same num_classes)."
-    )
+    raise UserError(f"the checkpoint does not fit the model: {'; '.join(parts)}; file {path}\n{advice}")
 
 
 def _is_needed(name: str, model: torch.nn.Module) -> bool:

@@ -9,7 +9,6 @@ from mmdet.engine.hooks.utils import trigger_visualization_hook
 from mmdet.evaluation import DumpDetResults
 from mmdet.registry import MODELS, RUNNERS
 from mmengine.config import Config
-from mmengine.runner import Runner
 
 from ghm_mmdet.checkpoint.safe_loading import (
     allow_mmengine_checkpoints,
@@ -17,6 +16,8 @@ from ghm_mmdet.checkpoint.safe_loading import (
     load_weights,
     read_checkpoint,
 )
+from ghm_mmdet.cli.config_parts import check_parts
+from ghm_mmdet.cli.quiet_runner import QuietRunner
 from ghm_mmdet.cli.tta import use_test_time_augmentation
 from ghm_mmdet.config import load_config, require_parts
 from ghm_mmdet.data_check.preflight import (
@@ -24,8 +25,6 @@ from ghm_mmdet.data_check.preflight import (
     check_classes,
     check_data,
     check_logits,
-    check_metrics,
-    check_types,
     check_work_dir,
     enter_default_scope,
 )
@@ -56,8 +55,7 @@ def prepare(args: argparse.Namespace) -> Config:
 def preflight(cfg: Config) -> None:
     """Checks data, model and checkpoint, then creates the work_dir."""
     enter_default_scope(cfg)
-    check_types(cfg, ("test",))
-    check_metrics(cfg, ("test",))
+    check_parts(cfg, ("test",))
     classes = check_data(cfg, ("test",))
     model = build_part(MODELS, copy.deepcopy(cfg.model), "model")
     # Test-time augmentation wraps the model that the checkpoint is for.
@@ -69,7 +67,7 @@ def preflight(cfg: Config) -> None:
 
 
 def run(cfg: Config, args: argparse.Namespace) -> None:
-    runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg) if "runner_type" in cfg else QuietRunner.from_cfg(cfg)
     if args.out is not None:
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
     runner.test()

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import argparse
 import copy
+import logging
+import os
 
 from mmdet.registry import MODELS, RUNNERS
 from mmengine.config import Config
 from mmengine.dist import broadcast_object_list
-from mmengine.runner import Runner
 
-from ghm_mmdet.checkpoint.resuming import RepeatableEpochHook, newest_whole_checkpoint, protect_checkpoints
+from ghm_mmdet.checkpoint.lock import lock_work_dir, remove_partial_files
+from ghm_mmdet.checkpoint.resuming import (
+    RepeatableEpochHook,
+    check_iterations,
+    check_optimizer_resumes,
+    checkpoint_files,
+    newest_whole_checkpoint,
+    protect_checkpoints,
+)
 from ghm_mmdet.checkpoint.safe_loading import (
+    SAME_CONFIG,
     allow_mmengine_checkpoints,
     check_resumable,
     force_weights_only,
@@ -19,16 +29,17 @@ from ghm_mmdet.checkpoint.safe_loading import (
     read_checkpoint,
 )
 from ghm_mmdet.cli.amp import set_amp_optim_wrapper
+from ghm_mmdet.cli.config_parts import build_optimizer, check_parts, check_schedulers
 from ghm_mmdet.cli.learning_rate import enable_auto_scale, warn_about_batch_size
+from ghm_mmdet.cli.quiet_runner import QuietRunner
+from ghm_mmdet.cli.signals import stopped_by_signals
 from ghm_mmdet.config import load_config, require_parts
 from ghm_mmdet.data_check.preflight import (
     build_part,
     check_classes,
     check_data,
     check_logits,
-    check_metrics,
     check_pretrained,
-    check_types,
     check_work_dir,
     enter_default_scope,
 )
@@ -53,12 +64,13 @@ def prepare(args: argparse.Namespace) -> Config:
 def preflight(cfg: Config, *, partial: bool) -> None:
     """Checks data, model and checkpoint, then creates the work_dir; settles what `--resume` continues from."""
     enter_default_scope(cfg)
-    check_types(cfg, ("train", "val"))
-    check_metrics(cfg, ("train", "val"))
+    check_parts(cfg, ("train", "val"))
+    check_iterations(cfg, None)
     classes = check_data(cfg, ("train", "val"))
     model = build_part(MODELS, copy.deepcopy(cfg.model), "model")
     check_classes(model, classes)
     check_logits(model)
+    optim_wrapper = build_optimizer(cfg, model)
     if cfg.get("resume"):
         found = _read_resumable(cfg.load_from) if cfg.load_from else newest_whole_checkpoint(cfg)
         cfg.resume = found is not None
@@ -67,9 +79,20 @@ def preflight(cfg: Config, *, partial: bool) -> None:
     else:
         checkpoint = read_checkpoint(cfg.load_from) if cfg.get("load_from") else None
     if checkpoint is not None:
-        load_weights(model, checkpoint, cfg.load_from, partial=partial and not cfg.resume)
+        partial = partial and not cfg.resume
+        advice = SAME_CONFIG if cfg.resume else f"{SAME_CONFIG} To fine-tune with other classes: --allow-partial-load"
+        load_weights(model, checkpoint, cfg.load_from, partial=partial, advice=advice)
+    if checkpoint is not None and cfg.resume:
+        check_iterations(cfg, checkpoint)
+        if optim_wrapper is not None:
+            check_optimizer_resumes(optim_wrapper, checkpoint, cfg.load_from)
+    if optim_wrapper is not None:
+        check_schedulers(cfg, optim_wrapper)
     check_pretrained(cfg.model)
     check_work_dir(cfg.work_dir)
+    if int(os.environ.get("RANK", 0)) == 0:
+        lock_work_dir(cfg.work_dir)
+        remove_partial_files(checkpoint_files(cfg)[0])
 
 
 def _read_resumable(path: str) -> tuple[str, dict]:
@@ -96,10 +119,20 @@ def share_checkpoint_choice(cfg: Config) -> None:
 
 
 def run(cfg: Config) -> None:
-    runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
-    protect_checkpoints(runner)
-    runner.register_hook(RepeatableEpochHook())
-    if not any(isinstance(hook, FiniteLossHook) for hook in runner.hooks):
-        runner.register_hook(FiniteLossHook())
-    warn_about_batch_size(runner)
-    runner.train()
+    # On a full disk the logger would print a traceback for each line of the log.
+    logging.raiseExceptions = False
+    with stopped_by_signals(lambda: _where_to_go_on(cfg)):
+        runner = RUNNERS.build(cfg) if "runner_type" in cfg else QuietRunner.from_cfg(cfg)
+        protect_checkpoints(runner)
+        runner.register_hook(RepeatableEpochHook())
+        if not any(isinstance(hook, FiniteLossHook) for hook in runner.hooks):
+            runner.register_hook(FiniteLossHook())
+        warn_about_batch_size(runner)
+        runner.train()
+
+
+def _where_to_go_on(cfg: Config) -> str:
+    folder, files = checkpoint_files(cfg)
+    if not files:
+        return f"There is no checkpoint yet in {folder.absolute()}."
+    return f"The newest checkpoint is {files[0].absolute()}; go on with --resume."

@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy
 from mmdet import registry as mmdet_registry
 from mmdet.datasets import XMLDataset
 from mmdet.models.detectors import RPN
@@ -31,7 +30,7 @@ from ghm_mmdet.data_check.annotation_entries import (
     shown,
     unusable_images,
 )
-from ghm_mmdet.errors import TYPE_HINT, RefusedCheckpointError, UserError, explain, print_notice
+from ghm_mmdet.errors import RefusedCheckpointError, UserError, explain, print_notice
 
 # Reading a larger file twice would cost more than the mistake; its end alone is looked at.
 LARGEST_PARSED_ANNOTATION = 256 * 2**20
@@ -227,58 +226,6 @@ def _absolute(path: str) -> str:
 def _few(names: Any) -> str:
     names = [str(name) for name in names]
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-
-
-def check_types(cfg: Config, phases: tuple[str, ...]) -> None:
-    """Raises UserError for a `type` that the run would look up in vain, outside the model and the data sets."""
-    registries = mmdet_registry
-    wanted: list[tuple[str, Any, Registry]] = [
-        ("visualizer", cfg.get("visualizer"), registries.VISUALIZERS),
-        *((f"default_hooks.{k}", hook, registries.HOOKS) for k, hook in cfg.get("default_hooks", {}).items()),
-        *((f"custom_hooks.{i}", hook, registries.HOOKS) for i, hook in enumerate(cfg.get("custom_hooks") or [])),
-    ]
-    if "train" in phases:
-        wrapper = cfg.optim_wrapper
-        schedulers = cfg.get("param_scheduler") or []
-        schedulers = schedulers if isinstance(schedulers, (list, tuple)) else [schedulers]
-        wanted += [
-            ("optim_wrapper", wrapper, registries.OPTIM_WRAPPERS),
-            ("optim_wrapper.optimizer", wrapper.get("optimizer"), registries.OPTIMIZERS),
-            *((f"param_scheduler.{i}", s, registries.PARAM_SCHEDULERS) for i, s in enumerate(schedulers)),
-        ]
-    for phase in phases:
-        loader = cfg.get(f"{phase}_dataloader") or {}
-        evaluators = cfg.get(f"{phase}_evaluator") or []
-        evaluators = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
-        wanted += [
-            (f"{phase}_cfg", cfg.get(f"{phase}_cfg"), registries.LOOPS),
-            (f"{phase}_dataloader.sampler", loader.get("sampler"), registries.DATA_SAMPLERS),
-            *((f"{phase}_evaluator.{i}", e, registries.METRICS) for i, e in enumerate(evaluators)),
-        ]
-    for place, entry, registry in wanted:
-        name = entry.get("type") if isinstance(entry, dict) else None
-        if not isinstance(name, str):
-            continue
-        with registry.switch_scope_and_registry(entry.get("_scope_")) as scoped:
-            if scoped.get(name) is None:
-                raise UserError(f"unknown type {name!r} at {place}.type of the config {cfg.filename}\n{TYPE_HINT}")
-
-
-def check_metrics(cfg: Config, phases: tuple[str, ...]) -> None:
-    """Raises UserError for a metric that fails on the installed numpy, which would show after an epoch only."""
-    if numpy.lib.NumpyVersion(numpy.__version__) < "1.24.0":
-        return
-    for phase in phases:
-        evaluators = cfg.get(f"{phase}_evaluator") or []
-        is_list = isinstance(evaluators, (list, tuple))
-        for index, evaluator in enumerate(evaluators if is_list else [evaluators]):
-            metrics = evaluator.get("metric") or []
-            if "proposal_fast" in ([metrics] if isinstance(metrics, str) else metrics):
-                place = f"{phase}_evaluator.{index}" if is_list else f"{phase}_evaluator"
-                raise UserError(
-                    f"{place}.metric: mmdet's proposal_fast fails with numpy {numpy.__version__}.\n"
-                    f"Take COCO's own recall: --cfg-options {place}.metric=proposal"
-                )
 
 
 def enter_default_scope(cfg: Config) -> None:
