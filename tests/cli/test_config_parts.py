@@ -102,7 +102,7 @@ def test_every_mistake_is_named_in_two_lines(config: Path, monkeypatch: pytest.M
             said = str(error)
             if said.count("\n") > 1 or any(part not in said for part in expected):
                 wrong[option] = said
-    assert wrong == {}
+    assert not wrong, "\n\n".join(f"{o}: {m}" for o, m in wrong.items())
 
 
 def test_another_loop_and_what_only_a_config_of_ones_own_has(config: Path) -> None:

@@ -148,7 +148,6 @@ def test_amp_runs_on_a_cpu_with_one_kept_checkpoint(shapes, tmp_path: Path) -> N
     run = tmp_path / "work_dirs" / "shapes_retinanet"
     assert all(value.isfinite().all() for value in read_checkpoint(str(run / "epoch_1.pth"))["state_dict"].values())
     assert "imports=['ghm_mmdet.cli.amp'" in "".join((run / "shapes_retinanet.py").read_text().split())
-    assert "max_keep_ckpts=1 leaves no whole checkpoint" in done.stdout
     assert "Scaling the original LR by 0.125" in done.stdout
     assert "The total batch is" not in done.stdout
     undisturbed = re.search(r"\[1\]\[1/4\].*loss: ([\d.]+)", (shapes.run / "stdout.txt").read_text())[1]
