@@ -75,8 +75,9 @@ def explain(error: Exception) -> str | None:
             "the shared memory (/dev/shm) is full\n"
             "Enlarge it, or load without workers: num_workers=0 and persistent_workers=False in every dataloader."
         )
-    if _LOST_RANK.search(text) and _is_distributed():
-        return f"another rank has ended ({_LOST_RANK.search(text)[0]})\nIts own message says why."
+    lost = _LOST_RANK.search(text)
+    if lost and _is_distributed():
+        return f"another rank has ended ({lost[0]})\nIts own message says why."
     if isinstance(error, OSError):
         # An error from a DataLoader worker arrives as text only.
         in_worker = re.search(r"\[Errno \d+\] (.+?): '(.+?)'", text)

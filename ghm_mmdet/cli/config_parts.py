@@ -139,8 +139,8 @@ def _parts(cfg: Config, phases: tuple[str, ...]) -> Iterator[Part]:
         loop = cfg.get(f"{phase}_cfg")
         by_epoch = (loop or {}).get("by_epoch", True)
         default = {"train": "EpochBasedTrainLoop" if by_epoch else "IterBasedTrainLoop", "val": "ValLoop"}
-        taken_out = () if loop is None or "type" in loop else ("by_epoch",)
-        yield Part(f"{phase}_cfg", loop, registries.LOOPS, taken_out, default.get(phase, "TestLoop"))
+        extra = () if loop is None or "type" in loop else ("by_epoch",)
+        yield Part(f"{phase}_cfg", loop, registries.LOOPS, extra, default.get(phase, "TestLoop"))
         loader = cfg.get(f"{phase}_dataloader") or {}
         place = f"{phase}_dataloader"
         yield Part(f"{place}.sampler", loader.get("sampler"), registries.DATA_SAMPLERS)
