@@ -13,6 +13,7 @@ class MovingAverage:
     bins: int
     momentum: float
     debias: bool = False
+    shares: bool = False
     sums: list[float] = field(init=False)
     mass: list[float] = field(init=False)
 
@@ -23,13 +24,14 @@ class MovingAverage:
     def density(self, counts: list[int]) -> list[float]:
         if self.momentum == 0:
             return [float(count) for count in counts]
+        unit = sum(counts) if self.shares else 1
         for j, count in enumerate(counts):
             if count > 0:
-                self.sums[j] = self.momentum * self.sums[j] + (1 - self.momentum) * count
+                self.sums[j] = self.momentum * self.sums[j] + (1 - self.momentum) * count / unit
                 self.mass[j] = self.momentum * self.mass[j] + (1 - self.momentum)
         if self.debias:
-            return [s / m if m > 0 else 0.0 for s, m in zip(self.sums, self.mass)]
-        return list(self.sums)
+            return [unit * s / m if m > 0 else 0.0 for s, m in zip(self.sums, self.mass)]
+        return [unit * s for s in self.sums]
 
 
 def region(g: float, bins: int) -> int:
@@ -40,7 +42,7 @@ def region(g: float, bins: int) -> int:
     return 0
 
 
-def region_weights(norms, valid, total, bins, average=None, max_weight=math.inf) -> list[float]:
+def region_weights(norms, valid, total, bins, average=None, max_weight=math.inf, power=1.0) -> list[float]:
     """beta of each element; 0 for the elements that are not valid."""
     average = average or MovingAverage(bins, 0.0)
     counts = [0] * bins
@@ -49,7 +51,17 @@ def region_weights(norms, valid, total, bins, average=None, max_weight=math.inf)
             counts[region(g, bins)] += 1
     filled = sum(count > 0 for count in counts)
     density = average.density(counts)
-    return [min(total / (density[region(g, bins)] * filled), max_weight) if v else 0.0 for g, v in zip(norms, valid)]
+    weights = [min(total / (density[region(g, bins)] * filled), max_weight) if v else 0.0 for g, v in zip(norms, valid)]
+    return [w**power if v else 0.0 for w, v in zip(weights, valid)]
+
+
+def normalized(weights, valid, targets, form) -> list[float]:
+    """Weights of mean 1 over the valid elements, or over the positives among them."""
+    mean = sum(weights) / max(sum(map(bool, valid)), 1)
+    if form == "positives":
+        positives = [w for w, v, t in zip(weights, valid, targets) if v and t > 0]
+        mean = sum(positives) / len(positives) if positives else max(mean, 1.0)
+    return [w / mean if mean > 0 else 0.0 for w in weights]
 
 
 def sigmoid(x: float) -> float:

@@ -1,18 +1,18 @@
 """The mathematics of gradient harmonizing as pure functions of tensors; torch is all they need."""
 
-from ghm_mmdet.functional.asl1 import asl1_loss
-from ghm_mmdet.functional.balanced_cross_entropy import balanced_cross_entropy_loss
-from ghm_mmdet.functional.cleanliness import cleanliness
-from ghm_mmdet.functional.exact_density import exact_gradient_density
-from ghm_mmdet.functional.focal_star import focal_star_loss
-from ghm_mmdet.functional.ghm_c import ghm_c_loss
-from ghm_mmdet.functional.ghm_r import ghm_r_loss
-from ghm_mmdet.functional.gradient_norm import classification_gradient_norm, regression_gradient_norm
-from ghm_mmdet.functional.gradient_scale import focal_gradient_norm, ghm_gradient_norm, smooth_l1_gradient_norm
-from ghm_mmdet.functional.harmonizing_weight import harmonizing_weight
-from ghm_mmdet.functional.ohem import ohem_loss
-from ghm_mmdet.functional.optimal_bias import optimal_bias
-from ghm_mmdet.functional.unit_region import region_count, unit_region
+from .asl1 import asl1_loss
+from .balanced_cross_entropy import balanced_cross_entropy_loss
+from .cleanliness import cleanliness
+from .exact_density import exact_gradient_density
+from .focal_star import focal_star_loss
+from .ghm_c import ghm_c_loss
+from .ghm_r import ghm_r_loss
+from .gradient_norm import classification_gradient_norm, regression_gradient_norm
+from .gradient_scale import focal_gradient_norm, ghm_gradient_norm, smooth_l1_gradient_norm
+from .harmonizing_weight import harmonizing_weight
+from .ohem import ohem_loss
+from .optimal_bias import optimal_bias
+from .unit_region import region_count, unit_region
 
 __all__ = [
     "asl1_loss",

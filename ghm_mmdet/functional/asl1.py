@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ghm_mmdet.functional import checks
+from ..ops import elements
+from . import checks
 
 
 def asl1_loss(pred: Tensor, target: Tensor, mu: float = 0.02) -> Tensor:
@@ -34,13 +35,4 @@ def asl1_loss(pred: Tensor, target: Tensor, mu: float = 0.02) -> Tensor:
     checks.check_prediction("pred", pred)
     checks.check_dense_target(target, pred, "pred")
     dtype = torch.promote_types(pred.dtype, torch.float32)
-    difference = pred.to(dtype) - target.to(dtype)
-    return asl1_root(difference, mu) - mu
-
-
-def asl1_root(difference: Tensor, mu: float) -> Tensor:
-    """sqrt(d^2 + mu^2), what ASL1 and its derivative d / sqrt(d^2 + mu^2) share."""
-    root = (difference * difference).add_(mu * mu).sqrt_()
-    # The square of a huge difference overflows although its root does not; this bound is beyond the root of all others.
-    # (torch.hypot does not overflow either, but rounds otherwise than mmdet's GHMR, which the subtraction of mu shows.)
-    return torch.minimum(root, difference.abs().add_(2 * mu))
+    return elements.loss("asl1", pred.to(dtype), target.to(dtype), mu)

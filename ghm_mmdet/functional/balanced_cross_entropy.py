@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ghm_mmdet.functional import checks
-from ghm_mmdet.functional.class_target import dense_target
+from . import checks
+from .class_target import dense_target
 
 
 def balanced_cross_entropy_loss(logits: Tensor, target: Tensor, alpha: float = 0.75) -> Tensor:

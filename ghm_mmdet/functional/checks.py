@@ -16,8 +16,12 @@ REDUCTIONS = ("none", "mean", "sum")
 
 
 def check_bins(bins: int) -> None:
-    if isinstance(bins, bool) or not isinstance(bins, Integral) or bins < 1:
-        raise ValueError(f"bins must be an integer of at least 1 (the number of unit regions), got {bins!r}")
+    check_count("bins", bins)
+
+
+def check_count(name: str, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
 
 
 def check_momentum(momentum: float) -> None:
@@ -50,8 +54,12 @@ def check_loss_weight(loss_weight: float) -> None:
 
 
 def check_reduction(reduction: str, name: str = "reduction") -> None:
-    if reduction not in REDUCTIONS:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, REDUCTIONS))}, got {reduction!r}")
+    check_choice(name, reduction, REDUCTIONS)
+
+
+def check_choice(name: str, value: str | None, choices: tuple[str | None, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
 def check_density_arguments(bins: int, momentum: float, max_weight: float | None, density: str, sync: bool) -> None:
@@ -59,8 +67,7 @@ def check_density_arguments(bins: int, momentum: float, max_weight: float | None
     check_momentum(momentum)
     if max_weight is not None:
         check_positive("max_weight", max_weight)
-    if density not in ("region", "exact"):
-        raise ValueError(f"density must be 'region' or 'exact', got {density!r}")
+    check_choice("density", density, ("region", "exact"))
     if density == "exact" and momentum > 0:
         raise ValueError(f"momentum must be 0 with density='exact', which has no counts to average, got {momentum!r}")
     if density == "exact" and sync:
@@ -121,7 +128,7 @@ def rows_of_weight(weight: Tensor | None, pred: Tensor, *, per_sample: bool = Fa
 
     Args:
         weight: ``None``, one entry per prediction (the shape of ``pred``), or one per sample (the shape of ``pred``
-            without its last dimension, or with a last dimension of 1).
+            without its last dimension, or with a last dimension of 1). One per prediction may be flat.
         pred: the checked prediction, of shape (..., C), or (N,), which counts as (N, 1).
         per_sample: whether only one entry per sample will do.
 
@@ -131,6 +138,9 @@ def rows_of_weight(weight: Tensor | None, pred: Tensor, *, per_sample: bool = Fa
     if weight is None:
         return None
     samples = pred.shape[:-1] if pred.dim() > 1 else pred.shape
+    if not per_sample and isinstance(weight, Tensor) and weight.dim() == 1 and weight.shape != samples:
+        # Some heads of mmdet hand over one entry per prediction in one row.
+        weight = weight.view(pred.shape) if weight.numel() == pred.numel() else weight
     shapes = [samples, (*samples, 1)] if per_sample else [samples, (*samples, 1), pred.shape]
     if not isinstance(weight, Tensor) or weight.is_complex() or weight.shape not in shapes:
         per_prediction = "" if per_sample else f", or {tuple(pred.shape)}, one per prediction"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from . import checks
+
 
 def dense_target(target: Tensor, logits: Tensor) -> Tensor:
     """One number for each logit, whichever of the two forms a checked classification target has.
@@ -22,4 +24,27 @@ def dense_target(target: Tensor, logits: Tensor) -> Tensor:
     if target.dim() == logits.dim():
         return target.to(dtype)
     classes = torch.arange(logits.shape[-1], device=logits.device)
-    return (target.unsqueeze(-1) == classes).to(dtype)
+    # In int64, since a narrow dtype may not hold the number of classes.
+    return (target.long().unsqueeze(-1) == classes).to(dtype)
+
+
+def soft_target(label: Tensor, score: Tensor, logits: Tensor) -> Tensor:
+    """A dense target with ``score`` in the column of each sample's own class and 0 elsewhere.
+
+    Args:
+        label: integer, shape (N,); any value outside 0 to C - 1 is background.
+        score: real, shape (N,), values in [0, 1].
+        logits: floating point, shape (N, C).
+
+    Raises:
+        ValueError: label or score does not fit.
+    """
+    checks.check_class_target(label, logits)
+    if not isinstance(score, Tensor) or score.shape != label.shape or label.dim() == logits.dim():
+        raise ValueError(
+            f"a target of two parts must be (labels, scores), both of shape {tuple(logits.shape[:-1])}, "
+            f"got {checks.describe(label)} and {checks.describe(score)}"
+        )
+    checks.check_constant("target", score)
+    # The score of the background may be anything, NaN too.
+    return torch.where(dense_target(label, logits) > 0, score.unsqueeze(-1), 0)

@@ -6,7 +6,7 @@ from numbers import Real
 
 from torch import Tensor
 
-from ghm_mmdet.functional import checks
+from . import checks
 
 
 def cleanliness(localization: Tensor, confidence: Tensor, alpha: float = 0.5) -> Tensor:

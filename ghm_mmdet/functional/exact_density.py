@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ghm_mmdet.functional import checks
+from . import checks
 
 
 def exact_gradient_density(gradient_norm: Tensor, eps: float, valid: Tensor | None = None) -> Tensor:
@@ -45,29 +45,17 @@ def exact_gradient_density(gradient_norm: Tensor, eps: float, valid: Tensor | No
             f"got {checks.describe(valid)}"
         )
     norm = gradient_norm.detach().to(torch.promote_types(gradient_norm.dtype, torch.float32)).abs()
-    mask = None if valid is None else valid.to(bits_dtype(norm)).neg_()
-    return masked_gradient_density(norm, eps, mask)
+    return masked_gradient_density(norm, eps, valid)
 
 
-def bits_dtype(value: Tensor) -> torch.dtype:
-    """The integers of the same size as the floats of a tensor."""
-    return torch.int64 if value.dtype == torch.float64 else torch.int32
-
-
-def masked_gradient_density(norm: Tensor, eps: float, mask: Tensor | None) -> Tensor:
-    """As :func:`exact_gradient_density`, for float32 or float64 values that are not negative.
-
-    ``mask`` is of :func:`bits_dtype` and the shape of ``norm``, all bits set where an element counts and none where
-    not: on a CPU several times faster than anything with bools.
-    """
+def masked_gradient_density(norm: Tensor, eps: float, valid: Tensor | None) -> Tensor:
+    """As :func:`exact_gradient_density`, for float32 or float64 values that are not negative."""
     # Floats that are not negative sort like the integers of the same bits, and torch sorts integers faster. The search
     # then runs through both tables in order, several times faster than through memory at random.
-    bits = norm.view(bits_dtype(norm))
-    if mask is not None:
+    if valid is not None:
         # Infinity sorts behind every window.
-        infinity = torch.full((), torch.inf, dtype=norm.dtype, device=norm.device).view(bits.dtype)
-        bits = (bits & mask).bitwise_or_(~mask & infinity)
-    bits, order = bits.flatten().sort()
+        norm = torch.where(valid, norm, torch.inf)
+    bits, order = norm.view(torch.int64 if norm.dtype == torch.float64 else torch.int32).flatten().sort()
     ordered = bits.view(norm.dtype)
     low, high = ordered - eps / 2, ordered + eps / 2
     count = torch.searchsorted(ordered, high).sub_(torch.searchsorted(ordered, low))

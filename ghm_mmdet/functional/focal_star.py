@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ghm_mmdet.functional import checks
-from ghm_mmdet.functional.balanced_cross_entropy import alpha_balance
-from ghm_mmdet.functional.class_target import dense_target
+from . import checks
+from .balanced_cross_entropy import alpha_balance
+from .class_target import dense_target
 
 
 def focal_star_loss(

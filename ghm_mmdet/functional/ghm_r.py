@@ -2,48 +2,35 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from ghm_mmdet.functional import checks, cpu_kernel
-from ghm_mmdet.functional.asl1 import asl1_root
-from ghm_mmdet.functional.density import Density
-from ghm_mmdet.functional.harmonized_loss import Samples, Term, as_rows, harmonized_loss
-
-
-class _ASL1Term(Term):
-    """Authentic smooth L1."""
-
-    per_sample = False
-
-    def __init__(self, mu: float):
-        self.mu = mu
-
-    def derivative(self, pred: Tensor, target: Tensor) -> Tensor:
-        return self.derivative_and_loss(pred, target)[0]
-
-    def loss(self, pred: Tensor, target: Tensor) -> Tensor:
-        return asl1_root(pred - target.to(pred.dtype), self.mu) - self.mu
-
-    def derivative_and_loss(self, pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        difference = pred - target.to(pred.dtype)
-        root = asl1_root(difference, self.mu)
-        return difference.div_(root), root.sub_(self.mu)
+from . import checks
+from .harmonized_loss import as_rows, harmonized_loss
+from .weighting import Weighting
 
 
 def ghm_r_loss(
     pred: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
-    mu: float = 0.02,
+    mu: float | Tensor = 0.02,
     bins: int = 10,
     *,
     momentum: float = 0.0,
     acc_sum: Tensor | None = None,
     acc_norm: Tensor | None = None,
+    average: str = "counts",
+    update_average: bool = True,
     max_weight: float | None = None,
+    power: float | Tensor = 1.0,
+    normalize: str | None = None,
+    avg_factor: float | Tensor | None = None,
+    scale_by_weight: bool = False,
     density: str = "region",
     sync: bool = False,
     reduction: str = "mean",
+    backend: str | None = None,
 ) -> Tensor:
     r"""Authentic smooth L1 with every element divided by the density of its gradient norm.
 
@@ -52,26 +39,36 @@ def ghm_r_loss(
         \beta_i = \frac{N}{R_{ind(g_i)}\, n}, \quad L = \frac{1}{N} \sum_i \beta_i\, ASL1(d_i)
 
     with :math:`R_j` the number of valid elements in unit region j, n the number of regions that are not empty, and N
-    the sum of ``weight`` over all elements, at least 1.
+    the sum of ``weight`` over all elements, at least 1. With ``normalize="avg_factor"`` the weights, after their bound
+    and power, are scaled to a mean of 1 over the elements that count, and the sum is divided by ``avg_factor`` in place
+    of N.
 
     Args:
         pred: floating point, shape (N, 4), or any (..., C); half and bfloat16 are computed in float32.
         target: real, the shape of ``pred``.
-        weight: shape (N,), (N, 1) or that of ``pred``. An element counts where it is above 0; its size only enters N.
-            ``None`` counts all elements with 1.
-        mu: of ASL1, above 0.
+        weight: shape (N,), (N, 1), that of ``pred`` or flat. An element counts where it is above 0; its size only
+            enters N. ``None`` counts all elements with 1.
+        mu: of ASL1, above 0; a tensor of one number is read without a host sync, and its value not checked.
         bins: number of unit regions M, at least 1.
         momentum: of the moving average of the counts, in [0, 1); 0 takes this call's counts alone.
         acc_sum: the moving average, floating point, shape (bins,), updated in place; needed with ``momentum``. Start
             it at 0.
         acc_norm: as ``acc_sum``; corrects the moving average's start (see :func:`harmonizing_weight`).
+        average: whether ``acc_sum`` averages ``"counts"``, or ``"shares"`` of the total, for calls of different size.
+        update_average: whether the call moves ``acc_sum`` and ``acc_norm``; what it returns is the same if not.
         max_weight: upper bound of :math:`\beta`, above 0.
+        power: of :math:`\beta`, in [0, 1]: 1 is GHM-R, 0 plain ASL1 with the same ``normalize``.
+        normalize: ``None`` or ``"avg_factor"``.
+        avg_factor: used with ``normalize`` alone, above 0; ``None`` takes the number of elements that count.
+        scale_by_weight: whether the loss of an element is also multiplied by ``weight``.
         density: ``"region"``, or ``"exact"`` for :math:`\beta_i = N / GD(g_i)` with the density of
             :func:`exact_gradient_density`, its window 1 / M wide; that has no moving average.
         sync: whether N, R and n are those of all ranks of torch.distributed, at the cost of one small all-reduce that
             every rank must take part in. The average of the ranks' losses and gradients is then that of one process
-            with all samples, whatever the share of each rank.
-        reduction: ``"mean"`` for L, ``"sum"`` for N L, ``"none"`` for the :math:`\beta_i\, ASL1` of each element.
+            with all samples, whatever the share of each rank; ``avg_factor`` is that of the ranks together.
+        reduction: ``"mean"`` for L, ``"sum"`` for L without its divisor, ``"none"`` for the :math:`\beta_i\, ASL1` of
+            each element.
+        backend: of :mod:`ghm_mmdet.ops`; ``None`` takes the fastest that is there.
 
     Returns:
         A scalar, or the shape of ``pred`` with ``"none"``; float32, or float64 for float64 input. Empty or entirely
@@ -89,18 +86,25 @@ def ghm_r_loss(
     Source: GHM paper (Li, Liu and Wang, AAAI 2019, arXiv:1811.05181), section "GHM-R Loss"; N as in the authors'
     release.
     """
-    checks.check_positive("mu", mu)
-    checks.check_reduction(reduction)
     checks.check_prediction("pred", pred)
     checks.check_dense_target(target, pred, "pred")
-    settings = Density(bins, momentum, acc_sum, acc_norm, max_weight, density, sync)
-    settings.check(pred)
+    if not isinstance(mu, Tensor):
+        checks.check_positive("mu", mu)
+    weighting = Weighting(
+        bins, momentum, acc_sum, acc_norm, average, update_average, max_weight, power, normalize, avg_factor,
+        scale_by_weight, density, sync, reduction, backend,
+    )  # fmt: skip
+    weighting.check(pred, (None, "avg_factor"))
     weight = checks.rows_of_weight(weight, pred)
 
-    rows = as_rows(pred)
-    samples = Samples(rows, (as_rows(target),), weight)
-    sum_of_weight = None if weight is None else weight.expand(rows.shape).sum(dtype=samples.dtype)
-    if cpu_kernel.serves(samples, settings, reduction):
-        return cpu_kernel.harmonized_loss(samples, "asl1", settings, reduction, sum_of_weight, mu)
-    loss = harmonized_loss(samples, _ASL1Term(mu), settings, reduction, sum_of_weight)
+    rows, rows_of_target = as_rows(pred), as_rows(target)
+    dtype = torch.promote_types(pred.dtype, torch.float32)
+    sum_of_weight = None if weight is None else weight.expand(rows.shape).sum(dtype=dtype)
+    if isinstance(mu, Tensor):
+        # ASL1(d; mu) = mu ASL1(d / mu; 1), and the gradient norms of the two are equal.
+        unit = mu.to(dtype)
+        rows, rows_of_target = rows / unit, rows_of_target / unit
+        loss = unit * harmonized_loss("asl1", rows, rows_of_target, weight, weighting, 1.0, sum_of_weight)
+    else:
+        loss = harmonized_loss("asl1", rows, rows_of_target, weight, weighting, mu, sum_of_weight)
     return loss.view(pred.shape) if reduction == "none" else loss

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ghm_mmdet.functional.unit_region import region_count, unit_region
+from .unit_region import region_count, unit_region
 
 # Numbers of the prediction that are looked at together, which bounds the memory.
 _PIECE = 2**20

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ghm_mmdet.functional import checks
-from ghm_mmdet.functional.asl1 import asl1_root
-from ghm_mmdet.functional.class_target import dense_target
-from ghm_mmdet.functional.harmonized_loss import as_rows
+from ..ops import elements
+from . import checks
+from .class_target import dense_target
+from .harmonized_loss import as_rows
 
 
 def classification_gradient_norm(logits: Tensor, target: Tensor, *, use_sigmoid: bool = True) -> Tensor:
@@ -42,10 +42,7 @@ def classification_gradient_norm(logits: Tensor, target: Tensor, *, use_sigmoid:
     checks.check_class_target(target, logits)
     dense = as_rows(dense_target(target, logits))
     rows = as_rows(logits).to(dense.dtype)
-    if use_sigmoid:
-        return (rows.sigmoid() - dense).abs()
-    derivative = rows.softmax(1) * dense.sum(1, keepdim=True) - dense
-    return derivative.abs().sum(1, keepdim=True) / 2
+    return elements.gradient_norm("dense" if use_sigmoid else "softmax", rows, dense)
 
 
 def regression_gradient_norm(pred: Tensor, target: Tensor, mu: float = 0.02) -> Tensor:
@@ -74,5 +71,4 @@ def regression_gradient_norm(pred: Tensor, target: Tensor, mu: float = 0.02) -> 
     checks.check_prediction("pred", pred)
     checks.check_dense_target(target, pred, "pred")
     dtype = torch.promote_types(pred.dtype, torch.float32)
-    difference = pred.to(dtype) - target.to(dtype)
-    return difference.abs() / asl1_root(difference, mu)
+    return elements.gradient_norm("asl1", pred.to(dtype), target.to(dtype), mu)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ghm_mmdet.functional import checks
-from ghm_mmdet.functional.harmonizing_weight import harmonizing_weight
-from ghm_mmdet.functional.unit_region import unit_region
+from . import checks
+from .harmonizing_weight import harmonizing_weight
+from .unit_region import unit_region
 
 
 def focal_gradient_norm(gradient_norm: Tensor, gamma: float = 2.0) -> Tensor:

@@ -13,7 +13,10 @@ def harmonizing_weight(
     momentum: float = 0.0,
     acc_sum: Tensor | None = None,
     acc_norm: Tensor | None = None,
+    average: str = "counts",
+    update_average: bool = True,
     max_weight: float | None = None,
+    power: float | Tensor = 1.0,
 ) -> Tensor:
     """Harmonizing weight of the elements in each unit region.
 
@@ -29,6 +32,9 @@ def harmonizing_weight(
     S starts at 0, so that the first weights are 1 / (1 - a) times too large. ``acc_norm`` repairs that: it runs the
     same moving average over the constant 1, and S_j / acc_norm_j takes the place of S_j.
 
+    Calls of different size, such as the levels of a feature pyramid, do not fit into one average of counts. With
+    ``average="shares"`` it is one of shares, S_j <- a S_j + (1 - a) R_j / N and beta_j = 1 / (S_j n).
+
     Args:
         count: R_j, integer or floating point, shape (bins,).
         total: N, the number of valid elements (GHM-C) or the sum of their weights (GHM-R), floating point, a scalar of
@@ -36,7 +42,10 @@ def harmonizing_weight(
         momentum: a in [0, 1).
         acc_sum: S, floating point, shape (bins,), updated in place; needed when ``momentum`` is above 0.
         acc_norm: floating point, shape (bins,), updated in place; ``None`` leaves the start as it is.
+        average: ``"counts"`` or ``"shares"``, what ``acc_sum`` is an average of.
+        update_average: whether the call is to move ``acc_sum`` and ``acc_norm``; its weights are the same if not.
         max_weight: upper bound of beta.
+        power: of beta, after the bound: 1 for the weights as they are, 0 for none.
 
     Returns:
         beta, shape (bins,), 0 for an empty region.
@@ -49,7 +58,7 @@ def harmonizing_weight(
         tensor([0.6250, 0.0000, 2.5000])
 
     Source: GHM paper (arXiv:1811.05181), sections "GHM-C Loss" and "Unit Region Approximation"; that n counts the
-    regions that are not empty, where the paper has M, is what the authors' release does.
+    regions that are not empty, where the paper has M, is what the authors' release does. Shares and power are ours.
     """
     count = count.to(total.dtype)
     filled = count > 0
@@ -57,10 +66,47 @@ def harmonizing_weight(
     if momentum > 0:
         if acc_sum is None:
             raise ValueError("acc_sum must be the moving average, shape (bins,), where momentum is above 0, got None")
-        acc_sum.copy_(torch.where(filled, momentum * acc_sum + (1 - momentum) * count, acc_sum))
-        density = acc_sum.to(total.dtype)
+
+        def moved(state: Tensor, value: Tensor | float) -> Tensor:
+            new = torch.where(filled, momentum * state + (1 - momentum) * value, state).to(state.dtype)
+            if update_average:
+                state.copy_(new)
+            return new.to(total.dtype)
+
+        unit = total if average == "shares" else 1.0
+        density = moved(acc_sum, count / unit) * unit
         if acc_norm is not None:
-            acc_norm.copy_(torch.where(filled, momentum * acc_norm + (1 - momentum), acc_norm))
-            density = density / acc_norm
-    weight = torch.where(filled, total / (density * filled.sum()), 0.0)
-    return weight if max_weight is None else weight.clamp(max=max_weight)
+            density = density / moved(acc_norm, 1.0)
+    return torch.where(filled, bounded(total / (density * filled.sum()), max_weight, power), 0.0)
+
+
+def bounded(weight: Tensor, max_weight: float | None, power: float | Tensor) -> Tensor:
+    """The weights with their upper bound, and to a power."""
+    if max_weight is not None:
+        weight = weight.clamp(max=max_weight)
+    return weight if isinstance(power, float) and power == 1.0 else weight**power
+
+
+def normalizing_factor(weight: Tensor, count: Tensor, positive: Tensor, normalize: str) -> Tensor:
+    r"""What the weights are to be multiplied by.
+
+    .. math::
+        \frac{\sum_j R_j}{\sum_j \beta_j R_j}\ \text{("avg_factor")}, \qquad
+        \frac{\sum_j P_j}{\sum_j \beta_j P_j}\ \text{("positives")}
+
+    so that their mean over all elements, or over the positives, is 1. Without a positive it is the first, and at most
+    1.
+
+    Args:
+        weight: beta, shape (bins,), or one for each element.
+        count: R, how many elements have it.
+        positive: P, how many positives have it.
+        normalize: ``"avg_factor"`` or ``"positives"``.
+    """
+
+    def over(number: Tensor) -> Tensor:
+        return number.sum() / (weight * number).sum().clamp(min=torch.finfo(weight.dtype).tiny)
+
+    if normalize == "avg_factor":
+        return over(count)
+    return torch.where(positive.sum() > 0, over(positive), over(count).clamp(max=1))

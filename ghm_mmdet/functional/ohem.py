@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ghm_mmdet.functional import checks
-from ghm_mmdet.functional.class_target import dense_target
-from ghm_mmdet.functional.harmonized_loss import as_rows
+from . import checks
+from .class_target import dense_target
+from .harmonized_loss import as_rows
 
 
 def ohem_loss(

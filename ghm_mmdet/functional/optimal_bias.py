@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from numbers import Integral
 
-from ghm_mmdet.functional import checks
+from . import checks
 
 
 def optimal_bias(num_pos: float, num_samples: float, num_classes: int = 1) -> float:

@@ -1,0 +1,30 @@
+"""One line in the log of a training that says which operators it runs on."""
+
+from __future__ import annotations
+
+import functools
+
+from mmengine.device import get_device
+from mmengine.logging import print_log
+
+from ghm_mmdet import ops
+
+_WORDS = {
+    "reference": "plain torch; on a CPU `python -m ghm_mmdet.ops build` makes them several times faster",
+    "cpu": "C++",
+    "triton": "Triton",
+}
+
+
+class BackendNotice:
+    """Has a GHM loss that is built say so, once in a process for each back end."""
+
+    backend: str | None
+
+    def _built(self) -> None:
+        _log(self.backend or ops.backend_for(get_device()))
+
+
+@functools.cache
+def _log(backend: str) -> None:
+    print_log(f"operators of the GHM losses: {_WORDS[backend]}", logger="current")
