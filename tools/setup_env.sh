@@ -42,6 +42,9 @@ fi
 say "5/5 mmdet, ghm_mmdet, the tools of tests and docs"
 pip install -q -c constraints.txt --no-build-isolation -e '.[mmdet,demo,study,test,docs]'
 
+say "operators of the GHM losses in C++"
+"$venv/bin/python" -m ghm_mmdet.ops build
+
 if ! "$venv/bin/python" -c 'import mmcv.ops, mmdet, ghm_mmdet.losses'; then
   say "$venv is incomplete: delete it and run this again" >&2
   exit 1
