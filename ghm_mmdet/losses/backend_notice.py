@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from mmengine.device import get_device
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger, print_log
 
 from ghm_mmdet import ops
 
@@ -17,12 +17,14 @@ _WORDS = {
 
 
 class BackendNotice:
-    """Has a GHM loss that is built say so, once in a process for each back end."""
+    """Has a GHM loss that is built by a Runner say so, once in a process for each back end."""
 
     backend: str | None
 
     def _built(self) -> None:
-        _log(self.backend or ops.backend_for(get_device()))
+        # A Runner makes its logger before its model.
+        if MMLogger._instance_dict:
+            _log(self.backend or ops.backend_for(get_device()))
 
 
 @functools.cache

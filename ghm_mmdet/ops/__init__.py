@@ -12,6 +12,7 @@ device, and torch.compile and CUDA graphs go through them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import ModuleType
 
 import torch
@@ -113,7 +114,7 @@ def _prepared(pred: Tensor, target: Tensor, weight: Tensor | None, kind: str) ->
     return pred, target, weight
 
 
-def _operator(name: str, backend: str | None):
+def _operator(name: str, backend: str | None) -> Callable[..., Tensor]:
     if backend is None:
         return getattr(torch.ops.ghm_mmdet, name)
     if backend not in _BACKENDS:
