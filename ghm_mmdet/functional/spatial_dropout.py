@@ -57,6 +57,11 @@ def sample_occlusion(logits: Tensor, candidates: int = 20, dropped: int = 15) ->
     Raises:
         ValueError: an argument is out of its range.
 
+    Example:
+        >>> sample_occlusion(torch.tensor([[[3.0, 1.0], [2.0, 0.0]]]), candidates=2, dropped=2)
+        tensor([[[ True, False],
+                 [ True, False]]])
+
     Source: Wang et al., "A-Fast-RCNN" (CVPR 2017, arXiv:1704.03414): a third of the cells among the upper half; its
     released code draws 15 of 20 among 7 x 7.
     """

@@ -10,8 +10,7 @@ from mmdet.structures.bbox import bbox2roi
 from mmengine.model import Sequential
 from torch import Tensor, nn
 
-from ghm_mmdet.functional import checks
-from ghm_mmdet.functional.spatial_dropout import occlusion_windows, sample_occlusion
+from ghm_mmdet.functional import checks, occlusion_windows, sample_occlusion
 from ghm_mmdet.registry import MODELS
 
 POLICIES = ("joint", "fixed", "window")

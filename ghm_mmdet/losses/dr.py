@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ghm_mmdet.functional import checks
-from ghm_mmdet.functional.dr import dr_loss
+from ghm_mmdet.functional import checks, dr_loss
 from ghm_mmdet.registry import MODELS
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ghm_mmdet.functional import checks
-from ghm_mmdet.functional.soft_focal import soft_focal_loss
+from ghm_mmdet.functional import checks, soft_focal_loss
 from ghm_mmdet.losses.element_loss import SigmoidElementLoss
 from ghm_mmdet.registry import MODELS
 
