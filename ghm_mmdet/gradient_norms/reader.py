@@ -62,6 +62,14 @@ class GradientNormReader:
         """The tensor that a call of the module got its predictions in."""
         return next(iter(self._signature.bind(*args, **kwargs).arguments.values()))
 
+    def with_own_prediction(self, args: Sequence, kwargs: Mapping) -> tuple[tuple, dict]:
+        """The arguments of a call with a view of the prediction in its place."""
+        bound = self._signature.bind(*args, **kwargs)
+        name = next(iter(bound.arguments))
+        if isinstance(bound.arguments[name], Tensor):
+            bound.arguments[name] = bound.arguments[name].view_as(bound.arguments[name])
+        return bound.args, bound.kwargs
+
     def elements(self, args: Sequence, kwargs: Mapping) -> Elements:
         """What a call of the module was about, without gradient.
 

@@ -17,9 +17,10 @@ class FiniteLossHook(Hook):
     """Ends the training with an error that names the loss and the level of the feature pyramid where it turned NaN.
 
     Every ``interval`` iterations, and in the last one of an epoch, it looks at each value that the model's loss modules
-    (``loss_cls``, ``loss_bbox``, ...) returned in that iteration, all in one transfer from the device; on the others it
-    does nothing. Without it the weights become NaN and the run goes on in silence. tools/train.py adds one with the
-    default interval to a config that has none.
+    (``loss_cls``, ``loss_bbox``, ...) returned in that iteration, and at the losses of the whole step, some of which a
+    head may compute without a module, all in one transfer from the device; on the others it does nothing. Without it
+    the weights become NaN and the run goes on in silence. tools/train.py adds one with the default interval to a config
+    that has none.
 
     Args:
         interval: iterations from one look to the next, at least 1.
@@ -42,9 +43,14 @@ class FiniteLossHook(Hook):
                 module.register_forward_hook(self._recorder(name))
 
     def _recorder(self, name: str):
-        def record(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-            if self._looking and isinstance(output, Tensor):
-                self._values.append((name, output.detach().sum()))
+        def record(module: nn.Module, inputs: tuple, output: Tensor | dict) -> None:
+            if self._looking:
+                parts = output if isinstance(output, dict) else {"": output}
+                self._values += [
+                    (f"{name}.{key}".rstrip("."), part.detach().sum())
+                    for key, part in parts.items()
+                    if isinstance(part, Tensor)
+                ]
 
         return record
 
@@ -58,7 +64,13 @@ class FiniteLossHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
-        if not self._looking or not self._values:
+        if not self._looking:
+            return
+        # The modules' own come first, being the more precise.
+        self._values += [
+            (name, value.detach().sum()) for name, value in (outputs or {}).items() if isinstance(value, Tensor)
+        ]
+        if not self._values:
             return
         finite = torch.stack([value.float() for _, value in self._values]).isfinite().tolist()
         if all(finite):

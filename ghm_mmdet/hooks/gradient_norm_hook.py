@@ -85,6 +85,7 @@ class GradientNormHook(Hook):
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         self._losses, left_out = find_readable_losses(model, self.names, self.bins, self.mu)
         for loss in self._losses:
+            loss.module.register_forward_pre_hook(self._separator(loss), with_kwargs=True)
             loss.module.register_forward_hook(self._recorder(loss), with_kwargs=True)
         for reason in left_out:
             runner.logger.info(f"GradientNormHook: left out {reason}.")
@@ -92,6 +93,14 @@ class GradientNormHook(Hook):
             f"GradientNormHook: {', '.join(map(str, self._losses))} every {self.interval} iterations into "
             f"{runner.work_dir}/{FILE_NAME}; draw it with python tools/analysis/watch.py {runner.work_dir}"
         )
+
+    def _separator(self, loss: GradientNormReader) -> Callable:
+        """Gives the loss a view of its predictions, to which no gradient of another loss on them comes."""
+
+        def separate(module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+            return loss.with_own_prediction(args, kwargs) if self._recording else None
+
+        return separate
 
     def _recorder(self, loss: GradientNormReader) -> Callable:
         def record(module, args: tuple, kwargs: dict, output: Tensor) -> None:

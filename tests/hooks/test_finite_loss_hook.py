@@ -49,6 +49,40 @@ def test_the_loss_the_iteration_and_the_level_are_named(tmp_path, data, layer, l
     assert "max_weight" in str(error.value)
 
 
+class DictOfLosses(torch.nn.Module):
+    """As mmdet's SeesawLoss, which returns one loss for the object and one for its class."""
+
+    use_sigmoid = True
+
+    def forward(self, pred, target, weight=None, avg_factor=None):
+        return {"loss_cls_objectness": pred.mean() * 0, "loss_cls_classes": pred.mean()}
+
+
+class OfTheStep(Hook):
+    """A loss of the step that no module computed, as FreeAnchor's."""
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        outputs["positive_bag_loss"] = torch.tensor(torch.nan if runner.iter == 2 else 1.0)
+
+
+@pytest.mark.parametrize("kind", ["dict", "function"])
+def test_losses_that_are_dicts_or_functions(tmp_path, data, kind):
+    cfg = retinanet(tmp_path, data, custom_hooks=[dict(type="ghm_mmdet.FiniteLossHook", interval=1)])
+    runner = Runner.from_cfg(cfg)
+    if kind == "dict":
+        runner.model.bbox_head.loss_cls = DictOfLosses()
+        head = runner.model.bbox_head
+        head.loss_by_feat = lambda scores, *args: {
+            f"{i}.{name}": loss for i, level in enumerate(scores) for name, loss in head.loss_cls(level, None).items()
+        }
+        runner.register_hook(Poison(2, "bbox_head.retina_cls.bias"), priority="HIGHEST")
+    else:
+        runner.register_hook(OfTheStep(), priority="HIGHEST")
+    expected = "bbox_head.loss_cls.loss_cls_objectness" if kind == "dict" else "positive_bag_loss"
+    with pytest.raises(UserError, match=f"{expected} is nan at iteration 3"):
+        runner.train()
+
+
 def test_between_the_intervals_nothing_is_looked_at(tmp_path, data):
     with pytest.raises(UserError, match="at iteration 6"):
         train(tmp_path, data, "bbox_head.retina_cls.bias", iteration=4, interval=3)

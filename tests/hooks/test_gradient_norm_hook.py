@@ -12,6 +12,7 @@ import oracles
 import pytest
 import torch
 from gradient_witness import ONE_EPOCH, Witness, train, train_rank
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import VISBACKENDS
 from mmengine.runner import Runner
@@ -273,6 +274,37 @@ def test_other_heads_have_their_classification_recorded(tmp_path, data, detector
     assert loss.share == pytest.approx([size / sum(sizes) for size in sizes], rel=1e-3, abs=1e-7)
     log = "".join(path.read_text() for path in Path(runner.work_dir).rglob("*.log"))
     assert "GradientNormHook: left out bbox_head.loss_bbox (" in log
+
+
+QUERIES = {
+    "DETR": ("detr/detr_r18_8xb2-500e_coco.py", {}),
+    "DINO": ("dino/dino-4scale_r50_8xb2-12e_coco.py", dict(num_queries=20)),
+}
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_losses_that_share_a_prediction_are_told_apart(tmp_path, data, name):
+    """L1 and GIoU loss are given the same boxes; the size of L1's gradient is the same for each coordinate."""
+    path, options = QUERIES[name]
+    (tmp_path / "queries.py").write_text(f'_base_ = "mmdet::{path}"')
+    model = Config.fromfile(tmp_path / "queries.py").model
+    model.update(backbone=dict(model.backbone, init_cfg=None), **options)
+    model.bbox_head.num_classes, model.encoder.num_layers, model.decoder.num_layers = 3, 1, 2
+    cfg = retinanet(tmp_path, data)
+    cfg.model = model
+    witness = Witness()
+    (record, *_) = records_of(train(cfg, witness=witness, interval=100, losses=["bbox_head.loss_bbox"]))
+    counts, shares = [0] * 30, [0.0] * 30
+    for pred, target, weight, _ in witness.iterations[0]["bbox_head.loss_bbox"]:
+        matched = int((weight[:, 0] > 0).sum())
+        for d, w in zip((pred - target).flatten().tolist(), weight.flatten().tolist()):
+            if w:
+                j = oracles.region(abs(d) / math.hypot(d, 0.02), 30)
+                counts[j] += 1
+                shares[j] += w / matched * (d != 0)
+    loss = record.losses["bbox_head.loss_bbox"]
+    assert loss.count == counts and sum(counts) > 0
+    assert loss.share == pytest.approx([share / sum(shares) for share in shares], rel=1e-3)
 
 
 class Operators(Hook):
