@@ -30,8 +30,8 @@ def dr_loss(
         L = \frac{\tau}{s} \log\left(1 + e^{s (P_- - P_+ + m)}\right)
 
     over all logits of the valid samples, p = sigmoid(x): those of a sample's own class are the positives, all others
-    the negatives. Both weights q make the hard ones count, and carry a gradient. Without positives P_+ is 1, without
-    negatives P_- is 0; where no sample is valid the loss is 0.
+    the negatives. Both weights q make the hard ones count, and carry a gradient. Without positives :math:`P_+` is 1,
+    without negatives :math:`P_-` is 0; where no sample is valid the loss is 0.
 
     Args:
         logits: floating point, shape (N, C); half and bfloat16 are computed in float32.
