@@ -1,4 +1,4 @@
-"""The report on all studies: tables and figures in docs/results.md, made from results/*.jsonl alone."""
+"""The pages of results, docs/results.md and docs/studies/*.md: their tables and figures, from results/*.jsonl alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 import matplotlib
-import numpy
+import yaml
 from mmengine.config import Config
 from scipy import stats
 
@@ -20,12 +20,21 @@ from ghm_mmdet.experiments.study.study_config import load_study_config, referenc
 
 matplotlib.use("Agg")
 
-# By what the runs were made under, a share of damaged labels or the name of scenes, and by method.
+# Fewer give no interval.
+FEWEST_SEEDS = 3
+# GHM in the two strongest colours; all of them apart for people who do not see red and green apart (Okabe and Ito).
+GHM_COLOURS = ("#d55e00", "#0072b2", "#cc79a7", "#009e73")
+OTHER_COLOURS = ("#000000", "#56b4e9", "#e69f00", "#999999", "#7f7f00", "#b0b0ff")
+
+# By what the runs were made under, a share of damaged labels and the name of scenes, and by method.
 Groups = dict[tuple[str, str], list[dict]]
 
 
 def write_report(configs: Path, results: Path, docs: Path) -> list[Path]:
-    """Rewrites what stands between ``<!-- study: NAME -->`` and ``<!-- end of study -->`` in results.md.
+    """Rewrites tables and figures of docs/results.md and docs/studies/*.md.
+
+    Between ``<!-- study: NAME -->`` and ``<!-- end of study -->`` stands what results/NAME.jsonl holds, and between
+    ``<!-- answers -->`` and ``<!-- end of answers -->`` the table of docs/studies/answers.yml.
 
     Args:
         configs: folder of the studies' configs.
@@ -36,43 +45,87 @@ def write_report(configs: Path, results: Path, docs: Path) -> list[Path]:
         The files written.
 
     Raises:
-        UserError: results.md is missing or names a study that has no config.
+        UserError: results.md is missing, or a page names a study that has no config.
     """
-    page = docs / "results.md"
-    if not page.is_file():
-        raise UserError(f"not found: {page.absolute()}, the page whose tables are to be rewritten")
+    if not (docs / "results.md").is_file():
+        raise UserError(f"not found: {(docs / 'results.md').absolute()}, the page whose tables are to be rewritten")
+    written = []
+    for page in (docs / "results.md", *sorted((docs / "studies").glob("*.md"))):
+        written += _rewrite_page(page, configs, results, docs / "results")
+    return written
+
+
+def _rewrite_page(page: Path, configs: Path, results: Path, figures: Path) -> list[Path]:
     written = [page]
 
     def section(match: re.Match) -> str:
-        config = configs / f"{match[1]}.py"
-        if not config.is_file():
-            raise UserError(f"{page.absolute()} names the study {match[1]}, which has no config {config.absolute()}")
-        study = load_study_config(config)
+        study = _study(configs, match[1], page)
         rows = newest_rows(read_results(results / f"{match[1]}.jsonl"))
-        parts = []
         if not rows:
-            parts.append("No results yet.")
+            parts = ["No results yet."]
         elif study.get("search"):
-            parts.append(search_table(study, rows))
-            if not study.get("scenes"):
-                # The digits are alike, and a table of ten classes is no help.
-                parts.append(search_class_table(study, rows))
+            # Digits are alike, and a table of ten classes is no help.
+            parts = [search_table(study, rows), *([] if study.get("scenes") else [search_class_table(study, rows)])]
         else:
             groups = grouped(study, rows)
-            figure = docs / "results" / f"{match[1]}.png"
+            figure = figures / f"{match[1]}.png"
             draw(groups, study, figure)
             written.append(figure)
-            parts += [main_table(study, groups), f"![{study.get('title', match[1])}](results/{figure.name})"]
+            link = "../" * (page.parent != figures.parent) + f"results/{figure.name}"
+            parts = [main_table(study, groups), f"![{study.get('title', match[1])}]({link})"]
             if study.get("scenes"):
                 parts.append(scenes_table(study, groups))
             else:
                 parts += [class_table(groups), difference_table(study, groups)]
         return "\n\n".join((match[0].split("\n")[0], *parts, "<!-- end of study -->"))
 
+    def answers(match: re.Match) -> str:
+        asked = yaml.safe_load((page.parent / "studies" / "answers.yml").read_text(encoding="utf-8"))
+        return f"<!-- answers -->\n\n{answers_table(asked, configs, results, page)}\n\n<!-- end of answers -->"
+
     text = page.read_text(encoding="utf-8")
     text = re.sub(r"<!-- study: (\S+) -->.*?<!-- end of study -->", section, text, flags=re.S)
+    text = re.sub(r"<!-- answers -->.*?<!-- end of answers -->", answers, text, flags=re.S)
     page.write_text(text, encoding="utf-8")
     return written
+
+
+def _study(configs: Path, name: str, page: Path) -> Config:
+    config = configs / f"{name}.py"
+    if not config.is_file():
+        raise UserError(f"{page.absolute()} names the study {name}, which has no config {config.absolute()}")
+    return load_study_config(config)
+
+
+def answers_table(asked: list[dict], configs: Path, results: Path, page: Path) -> str:
+    """One line for each question: the answer in words, and the difference that it rests on.
+
+    Args:
+        asked: for each question ``question``, ``answer`` and ``rests_on``, a list of dicts with ``study``, ``where``
+            (the condition as the study's table names it), ``method``, ``less`` (the method it is compared with), and
+            ``label``, what the difference is called.
+        configs: folder of the studies' configs.
+        results: folder of their result files.
+        page: for messages.
+    """
+    lines = []
+    for entry in asked:
+        cells = []
+        for claim in entry["rests_on"]:
+            study = _study(configs, claim["study"], page)
+            groups = grouped(study, newest_rows(read_results(results / f"{claim['study']}.jsonl")))
+            rows, other = (groups.get((claim["where"], claim[name]), []) for name in ("method", "less"))
+            difference = paired_difference(rows, other)
+            if not difference:
+                raise UserError(
+                    f"{page.absolute()}: {claim['study']} has no seed that {claim['method']!r} and {claim['less']!r} "
+                    f"have in common under {claim['where']!r}"
+                )
+            seeds = len({row["seed"] for row in rows} & {row["seed"] for row in other})
+            count = "" if seeds < FEWEST_SEEDS else f", n = {seeds}"
+            cells.append(f"{claim['label']}: {difference}{count}")
+        lines.append([entry["question"], entry["answer"], "<br>".join(cells)])
+    return table(["question", "answer", "Δ mAP [95 % interval], seeds"], lines)
 
 
 def newest_rows(rows: list[dict]) -> list[dict]:
@@ -82,14 +135,16 @@ def newest_rows(rows: list[dict]) -> list[dict]:
 
 
 def condition(row: dict) -> str:
-    """What a run was made under: its scenes, or else its share of damaged labels."""
-    return row["scenes"] if row.get("scenes") else f"{row['noise']:.0%}"
+    """What a run was made under: its scenes and its share of damaged labels."""
+    if not row.get("scenes"):
+        return f"{row['noise']:.0%}"
+    return f"{row['scenes']}, {row['noise']:.0%} damaged" if row["noise"] else row["scenes"]
 
 
 def grouped(study: Config, rows: list[dict]) -> Groups:
     """Rows by condition and method, in the order of the study's config, each by seed."""
     scenes = list(study.get("scenes") or [])
-    rows = sorted(rows, key=lambda row: scenes.index(row["scenes"]) if scenes else row["noise"])
+    rows = sorted(rows, key=lambda row: (row["noise"], scenes.index(row["scenes"]) if scenes else 0))
     groups: Groups = {}
     for where in dict.fromkeys(map(condition, rows)):
         for method in study.methods:
@@ -104,22 +159,25 @@ def mean_and_deviation(values: list[float]) -> str:
 
 
 def paired_difference(rows: list[dict], reference: list[dict], keys: tuple[str, ...] = ("mAP",)) -> str:
-    """Mean difference over the seeds that both have, with a 95 % percentile bootstrap interval over the seeds."""
+    """Mean difference over the seeds that both have, with Student's 95 % interval over the seeds.
+
+    Two seeds say too little for an interval: below three the text has the mean and the number of seeds.
+    """
     other = {row["seed"]: ap(row, *keys) for row in reference}
     differences = [ap(row, *keys) - other[row["seed"]] for row in rows if row["seed"] in other]
     if not differences:
         return ""
-    mean = fmean(differences)
-    if len(differences) == 1:
-        return f"{mean:+.3f} (one seed)"
-    # Equal differences have no spread to resample, and scipy would warn.
-    low = high = mean
-    if len(set(differences)) > 1:
-        interval = stats.bootstrap(
-            (differences,), numpy.mean, n_resamples=9999, method="percentile", rng=numpy.random.default_rng(0)
-        ).confidence_interval
-        low, high = interval
-    return f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+    mean, n = fmean(differences), len(differences)
+    if n < FEWEST_SEEDS:
+        return f"{mean:+.3f} ({'one seed' if n == 1 else f'{n} seeds'})"
+    half = half_width(differences)
+    return f"{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}]"
+
+
+def half_width(values: list[float]) -> float:
+    """Half of Student's 95 % interval of the mean: t(0.975, n - 1) s / sqrt(n)."""
+    n = len(values)
+    return float(stats.t.ppf(0.975, n - 1)) * stdev(values) / n**0.5
 
 
 def ap(row: dict, *keys: str) -> float:
@@ -133,7 +191,8 @@ def table(heading: list[str], lines: list[list[str]]) -> str:
 
 
 def main_table(study: Config, groups: Groups) -> str:
-    compared = [f"mAP less that of {reference}" for reference in references(study)]
+    """All methods under all conditions; a column that would be the same in every line is left out."""
+    compared = [f"Δ mAP to {reference}" for reference in references(study)]
     first = "scenes" if study.get("scenes") else "damaged"
     heading = [first, "loss", "setting", "n", "mAP", "AP50", "AP75", *compared, "collapsed"]
     lines = []
@@ -153,7 +212,13 @@ def main_table(study: Config, groups: Groups) -> str:
                 f"{sum(map(collapsed, rows))}",
             ]
         )
-    return table(heading, lines)
+    dropped = [
+        heading.index(name)
+        for name, empty in (("setting", ""), ("collapsed", "0"))
+        if {line[heading.index(name)] for line in lines} == {empty}
+    ]
+    kept = [index for index in range(len(heading)) if index not in dropped]
+    return table([heading[index] for index in kept], [[line[index] for index in kept] for line in lines])
 
 
 def parts_of_ap(groups: Groups) -> dict[str, tuple[str, ...]]:
@@ -188,12 +253,22 @@ def difference_table(study: Config, groups: Groups) -> str:
         for (where, method), rows in groups.items()
         if method != reference
     ]
-    return table(["damaged", f"less {reference}", *parts], lines)
+    return table(["damaged", f"Δ to {reference}", *parts], lines)
 
 
 def imbalances(groups: Groups) -> dict[str, float]:
     """Logits to one positive, as measured in the training images of each study's scenes."""
     return {where: rows[0]["imbalance"] for (where, _), rows in groups.items()}
+
+
+def colours_of(methods: list[str]) -> dict[str, str]:
+    """A colour for each method."""
+    ghm = [method for method in methods if "GHM" in method]
+    others = [method for method in methods if method not in ghm]
+    names, colours = [*ghm, *others], []
+    for found, palette in ((ghm, GHM_COLOURS), (others, OTHER_COLOURS)):
+        colours += [palette[index % len(palette)] for index in range(len(found))]
+    return dict(zip(names, colours))
 
 
 def scenes_table(study: Config, groups: Groups) -> str:
@@ -256,7 +331,7 @@ def draw(groups: Groups, study: Config, path: Path) -> None:
     scenes = bool(study.get("scenes"))
     count = len(conditions) + scenes
     figure, panels = pyplot.subplots(count, 3, figsize=(12, 3.6 * count), squeeze=False)
-    colours = {method: f"C{index}" for index, method in enumerate(study.methods)}
+    colours = colours_of(list(study.methods))
     if scenes:
         draw_against_imbalance(groups, study, panels[0], colours)
     for where, (left, middle, right) in zip(conditions, panels[scenes:]):
@@ -278,9 +353,11 @@ def draw(groups: Groups, study: Config, path: Path) -> None:
                 means = [fmean(curve[threshold] for curve in curves) for threshold in thresholds]
                 right.plot([float(t) for t in thresholds], means, color=colours[method], label=method)
         right.set(title="AP by IoU", xlabel="IoU")
-        right.legend(fontsize=7)
         right.grid(alpha=0.3)
-    figure.tight_layout()
+    handles = [pyplot.Line2D([], [], color=colours[method], marker="o", label=method) for method in study.methods]
+    figure.legend(handles=handles, loc="upper center", ncols=4, fontsize=9, frameon=False)
+    rows_of_legend = -(-len(handles) // 4)
+    figure.tight_layout(rect=(0, 0, 1, 1 - (0.1 + 0.22 * rows_of_legend) / (3.6 * count)))
     path.parent.mkdir(parents=True, exist_ok=True)
     # Without these the file would differ between versions and runs.
     figure.savefig(path, dpi=80, metadata={"Software": None})
@@ -289,7 +366,7 @@ def draw(groups: Groups, study: Config, path: Path) -> None:
 
 def draw_against_imbalance(groups: Groups, study: Config, panels, colours: dict[str, str]) -> None:
     """Mean mAP over the seeds against the measured imbalance, and its difference to that of each reference."""
-    imbalance = imbalances(groups)
+    imbalance = {where: logits for where, logits in imbalances(groups).items() if "damaged" not in where}
     for axes, reference in zip(panels, [None, *references(study)]):
         for method in study.methods:
             points = []
@@ -309,6 +386,5 @@ def draw_against_imbalance(groups: Groups, study: Config, panels, colours: dict[
         axes.minorticks_off()
         axes.set_title("mAP" if reference is None else f"mAP less that of {reference}")
         axes.grid(alpha=0.3)
-    panels[0].legend(fontsize=7)
     for axes in panels[1 + len(references(study)) :]:
         axes.set_visible(False)

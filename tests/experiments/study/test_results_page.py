@@ -10,10 +10,11 @@ from statistics import fmean, stdev
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from ghm_mmdet.errors import UserError
 from ghm_mmdet.experiments.study.results import append_result, read_results
-from ghm_mmdet.experiments.study.results_page import newest_rows, paired_difference, write_report
+from ghm_mmdet.experiments.study.results_page import half_width, newest_rows, paired_difference, write_report
 
 REPO = Path(__file__).resolve().parents[3]
 STUDY = """
@@ -59,7 +60,9 @@ def test_table_holds_mean_deviation_and_paired_difference(tmp_path):
     difference = re.fullmatch(r"(\S+) \[(\S+), (\S+)\]", cells[0][7])
     mean, low, high = map(float, difference.groups())
     assert mean == pytest.approx(fmean(np.subtract(ce, focal)), abs=5e-4)
-    assert min(np.subtract(ce, focal)) - 5e-4 <= low < mean < high <= max(np.subtract(ce, focal)) + 5e-4
+    # Student's quantile for three seeds is 4.303.
+    half = 4.303 * stdev(np.subtract(ce, focal)) / 3**0.5
+    assert [low, high] == pytest.approx([mean - half, mean + half], abs=1e-3)
     assert (where[2] / "results" / "trial.png").read_bytes()[:4] == b"\x89PNG"
     assert written == [where[2] / "results.md", where[2] / "results" / "trial.png"]
 
@@ -96,25 +99,38 @@ def test_scenes_in_the_order_of_the_study_with_their_imbalance(tmp_path):
     assert "| scenes | loss | setting | n |" in text and "damaged" not in text
     dense, sparse = (line for line in text.splitlines() if re.match(r"\| \w+ \| CE \|", line))
     assert dense.startswith("| dense | CE |  | 2 | 0.650 ± 0.071 | 0.750 ± 0.071 |")
-    assert "| +0.100 [+0.100, +0.100] | 0 |" in dense and "| -0.100 [-0.100, -0.100] | 0 |" in sparse
+    assert "| +0.100 (2 seeds) | 0 |" in dense and "| -0.100 (2 seeds) | 0 |" in sparse
     assert (where[2] / "results" / "trial.png").stat().st_size > 10_000
 
 
-def test_bootstrap_interval_against_resampling_by_hand():
+def test_interval_is_students_over_the_seeds():
     random = np.random.default_rng(1)
     a, b = random.normal(0.5, 0.05, 6), random.normal(0.45, 0.05, 6)
     text = paired_difference([row("a", i, x) for i, x in enumerate(a)], [row("b", i, x) for i, x in enumerate(b)])
     mean, low, high = map(float, re.findall(r"[+-]\d\.\d+", text))
-    means = [random.choice(a - b, 6).mean() for _ in range(20_000)]
+    found = scipy.stats.ttest_rel(a, b).confidence_interval(0.95)
     assert mean == pytest.approx((a - b).mean(), abs=6e-4)
-    assert [low, high] == pytest.approx(np.percentile(means, [2.5, 97.5]), abs=3e-3)
+    assert [low, high] == pytest.approx([found.low, found.high], abs=6e-4)
+
+
+def test_interval_covers_the_truth_as_often_as_it_says():
+    random = np.random.default_rng(2)
+    draws = random.normal(0.1, 1.0, (2000, 4))
+    covered = [abs(fmean(draw) - 0.1) <= half_width(list(draw)) for draw in draws]
+    assert fmean(covered) == pytest.approx(0.95, abs=0.02)
+
+
+@pytest.mark.parametrize(("seeds", "text"), [(1, "+0.100 (one seed)"), (2, "+0.100 (2 seeds)")])
+def test_below_three_seeds_there_is_no_interval(seeds, text):
+    rows = [row("a", seed, 0.5) for seed in range(seeds)], [row("b", seed, 0.4) for seed in range(seeds)]
+    assert paired_difference(*rows) == text
 
 
 def test_only_common_seeds_are_paired():
     first = [row("a", seed, 0.5) for seed in (1, 2, 3)]
     assert paired_difference(first, [row("b", 2, 0.4)]) == "+0.100 (one seed)"
     assert paired_difference(first, [row("b", 7, 0.4)]) == ""
-    assert paired_difference(first, [row("b", seed, 0.5) for seed in (1, 2)]) == "+0.000 [+0.000, +0.000]"
+    assert paired_difference(first, [row("b", seed, 0.5) for seed in (1, 2)]) == "+0.000 (2 seeds)"
 
 
 def test_run_that_broke_off_counts_as_0(tmp_path):
@@ -149,21 +165,31 @@ def test_page_that_cannot_be_made(tmp_path):
         write_report(configs, results, docs)
 
 
+def pages(docs: Path) -> list[Path]:
+    return [docs / "results.md", *sorted((docs / "studies").glob("*.md"))]
+
+
+def copy_pages(docs: Path) -> None:
+    shutil.copy(REPO / "docs" / "results.md", docs)
+    shutil.copytree(REPO / "docs" / "studies", docs / "studies")
+
+
 @pytest.fixture(scope="module")
 def rebuilt(tmp_path_factory) -> Path:
-    """This repository's page and figures, made anew from results/ in an empty folder."""
+    """This repository's pages and figures, made anew from results/ in an empty folder."""
     docs = tmp_path_factory.mktemp("docs")
-    shutil.copy(REPO / "docs" / "results.md", docs)
+    copy_pages(docs)
     write_report(REPO / "configs" / "studies", REPO / "results", docs)
     return docs
 
 
-def test_committed_page_is_what_the_results_say(rebuilt):
-    assert (rebuilt / "results.md").read_text() == (REPO / "docs" / "results.md").read_text()
+def test_committed_pages_are_what_the_results_say(rebuilt):
+    for made, committed in zip(pages(rebuilt), pages(REPO / "docs"), strict=True):
+        assert made.read_text() == committed.read_text(), committed
 
 
 def test_figures_are_the_same_bytes_every_time(rebuilt, tmp_path):
-    shutil.copy(REPO / "docs" / "results.md", tmp_path)
+    copy_pages(tmp_path)
     write_report(REPO / "configs" / "studies", REPO / "results", tmp_path)
     figures = sorted(path.name for path in (REPO / "docs" / "results").glob("*.png"))
     assert figures == sorted(path.name for path in (rebuilt / "results").glob("*.png"))
@@ -171,15 +197,35 @@ def test_figures_are_the_same_bytes_every_time(rebuilt, tmp_path):
         assert (tmp_path / "results" / name).read_bytes() == (rebuilt / "results" / name).read_bytes()
 
 
+GENERATED = r"<!-- (?:study: \S+|answers) -->.*?<!-- end of (?:study|answers) -->"
+
+
 def test_every_figure_in_the_words_stands_in_a_table():
-    text = (REPO / "docs" / "results.md").read_text()
-    tables = " ".join(re.findall(r"<!-- study: .*?<!-- end of study -->", text, re.S))
-    words = re.sub(r"<!-- study: .*?<!-- end of study -->", "", text, flags=re.S)
-    # The numbers of the method: IoU bounds of the jitter, the bound of a collapse.
-    given = {"0.35", "0.75", "0.01"}
-    quoted = set(re.findall(r"(?<![\d.])\d\.\d+", words)) - given
-    missing = {number for number in quoted if number not in tables}
-    assert not missing, f"no result says {missing}"
+    texts = {page: page.read_text() for page in pages(REPO / "docs")}
+    tables = " ".join(table for text in texts.values() for table in re.findall(GENERATED, text, re.S))
+    # The numbers of the method: IoU bounds of the jitter, the bound of a collapse, priors, learning rates, mu.
+    given = {"0.35", "0.75", "0.01", "0.02", "0.005", "0.1"}
+    for page, text in texts.items():
+        words = re.sub(GENERATED, "", text, flags=re.S)
+        quoted = set(re.findall(r"(?<![\d.])\d\.\d+", words)) - given
+        missing = {number for number in quoted if number not in tables}
+        assert not missing, f"no result says {missing} of {page}"
+
+
+def test_every_study_with_results_is_on_a_page():
+    text = " ".join(page.read_text() for page in pages(REPO / "docs"))
+    for path in (REPO / "results").glob("*.jsonl"):
+        assert f"<!-- study: {path.stem} -->" in text
+
+
+def test_no_interval_of_fewer_than_three_seeds():
+    """Every difference with brackets stands in a line whose n is at least 3."""
+    for page in pages(REPO / "docs"):
+        for line in page.read_text().splitlines():
+            cells = [cell.strip() for cell in line.split("|")]
+            counts = [int(cell) for cell in cells if re.fullmatch(r"\d+", cell)]
+            if counts and re.search(r"[+-]\d\.\d+ \[", line):
+                assert counts[0] >= 3, (page, line)
 
 
 def test_readme_says_what_the_results_say():
