@@ -54,10 +54,10 @@ def test_table_holds_mean_deviation_and_paired_difference(tmp_path):
     assert text.startswith("# Results\n\nWords.\n\n<!-- study: trial -->\n") and text.endswith("\n\nMore words.\n")
     assert "old" not in text
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "| CE |" in line]
-    assert cells[0][:4] == ["0%", "CE", "", "3"]
-    assert cells[0][4] == f"{fmean(ce):.3f} ± {stdev(ce):.3f}"
-    assert cells[0][5] == f"{fmean(ce) + 0.1:.3f} ± {stdev(ce):.3f}"
-    difference = re.fullmatch(r"(\S+) \[(\S+), (\S+)\]", cells[0][7])
+    assert cells[0][:3] == ["0%", "CE", "3"]
+    assert cells[0][3] == f"{fmean(ce):.3f} ± {stdev(ce):.3f}"
+    assert cells[0][4] == f"{fmean(ce) + 0.1:.3f} ± {stdev(ce):.3f}"
+    difference = re.fullmatch(r"(\S+) \[(\S+), (\S+)\]", cells[0][6])
     mean, low, high = map(float, difference.groups())
     assert mean == pytest.approx(fmean(np.subtract(ce, focal)), abs=5e-4)
     # Student's quantile for three seeds is 4.303.
@@ -73,14 +73,14 @@ def test_differences_to_several_methods_and_where_they_come_from(tmp_path):
     where = folders(tmp_path, rows, study)
     write_report(*where)
     text = (where[2] / "results.md").read_text()
-    assert "| mAP less that of Focal | mAP less that of CE | collapsed |" in text
+    assert "| Δ mAP to Focal | Δ mAP to CE |\n" in text and "collapsed" not in text
     main, _, parts = (line for line in text.splitlines() if "| GHM-C |" in line)
-    assert main.endswith("| +0.200 (one seed) | +0.300 (one seed) | 0 |")
-    assert "| damaged | less Focal | AP50 | AP75 | AP50 disc | AP small |" in text
+    assert main.endswith("| +0.200 (one seed) | +0.300 (one seed) |")
+    assert "| damaged | Δ to Focal | AP50 | AP75 | AP50 disc | AP small |" in text
     differences = ["+0.200", "+0.100", "+0.200", "+0.050"]
     assert parts == "| 0% | GHM-C | " + " | ".join(f"{value} (one seed)" for value in differences) + " |"
-    (focal,) = (line for line in text.splitlines() if "| Focal |" in line and "less" not in line and "+" in line)
-    assert focal.endswith("|  | +0.100 (one seed) | 0 |")
+    (focal,) = (line for line in text.splitlines() if "| Focal |" in line and "+" in line)
+    assert focal.endswith("|  | +0.100 (one seed) |")
 
 
 def test_scenes_in_the_order_of_the_study_with_their_imbalance(tmp_path):
@@ -96,10 +96,10 @@ def test_scenes_in_the_order_of_the_study_with_their_imbalance(tmp_path):
     text = (where[2] / "results.md").read_text()
     assert "| mAP | logits to a positive | CE | Focal |\n| --- | --- | --- | --- |\n" in text
     assert "| dense | 12 | 0.650 ± 0.071 | 0.550 ± 0.071 |\n| sparse | 2,000 | 0.150 ± 0.071 | 0.250 ± 0.071 |" in text
-    assert "| scenes | loss | setting | n |" in text and "damaged" not in text
+    assert "| scenes | loss | n |" in text and "damaged" not in text
     dense, sparse = (line for line in text.splitlines() if re.match(r"\| \w+ \| CE \|", line))
-    assert dense.startswith("| dense | CE |  | 2 | 0.650 ± 0.071 | 0.750 ± 0.071 |")
-    assert "| +0.100 (2 seeds) | 0 |" in dense and "| -0.100 (2 seeds) | 0 |" in sparse
+    assert dense.startswith("| dense | CE | 2 | 0.650 ± 0.071 | 0.750 ± 0.071 |")
+    assert dense.endswith("| +0.100 (2 seeds) |") and sparse.endswith("| -0.100 (2 seeds) |")
     assert (where[2] / "results" / "trial.png").stat().st_size > 10_000
 
 
@@ -151,6 +151,22 @@ def test_search_marks_the_best_setting(tmp_path):
     assert (
         "|  | AP50 disc at lr 0.1, x 1 | AP50 disc at its best |\n| --- | --- | --- |\n| CE | 0.400 | 0.600 |" in text
     )
+
+
+def test_answers_name_the_difference_they_rest_on(tmp_path):
+    values = {"CE": (0.30, 0.34, 0.38), "Focal": (0.40, 0.43, 0.49)}
+    rows = [row(method, seed, value) for method, found in values.items() for seed, value in enumerate(found)]
+    configs, results, docs = folders(tmp_path, rows)
+    (docs / "results.md").write_text("# Results\n\n<!-- answers -->\n<!-- end of answers -->\n")
+    (docs / "studies").mkdir()
+    asked = '- {question: "Which?", answer: Focal., rests_on: [{study: trial, where: 0%, method: CE, less: Focal, label: CE}]}'
+    (docs / "studies" / "answers.yml").write_text(asked)
+    write_report(configs, results, docs)
+    difference = paired_difference(rows[:3], rows[3:])
+    assert f"| Which? | Focal. | CE: {difference}, n = 3 |" in (docs / "results.md").read_text()
+    (docs / "studies" / "answers.yml").write_text(asked.replace("0%", "40%"))
+    with pytest.raises(UserError, match="no seed that 'CE' and 'Focal' have in common"):
+        write_report(configs, results, docs)
 
 
 def test_page_that_cannot_be_made(tmp_path):
