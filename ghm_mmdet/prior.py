@@ -6,7 +6,7 @@ import copy
 import inspect
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,7 +41,7 @@ class DenseHead:
     """
 
     name: str
-    head: nn.Module
+    head: Any
     layer: str
     convs: tuple[nn.Conv2d, ...]
 
@@ -110,7 +110,7 @@ def find_dense_heads(model: nn.Module, module: str | None = None) -> list[DenseH
     return [_dense_head(name, head, module) for name, head in heads.items()]
 
 
-def _dense_head(name: str, head: nn.Module, module: str | None) -> DenseHead:
+def _dense_head(name: str, head: Any, module: str | None) -> DenseHead:
     who = f"{name} ({type(head).__name__})"
     loss = getattr(head, "loss_cls", None)
     softmax = loss is None or getattr(loss, "use_sigmoid", None) is False
@@ -154,15 +154,15 @@ def _dense_head(name: str, head: nn.Module, module: str | None) -> DenseHead:
     return DenseHead(name, head, layer, convs)
 
 
-def _channels(head: nn.Module) -> int:
+def _channels(head: Any) -> int:
     return head.num_base_priors * head.cls_out_channels
 
 
-def _convs(module: nn.Module, head: nn.Module) -> tuple[nn.Conv2d, ...]:
+def _convs(module: nn.Module, head: Any) -> tuple[nn.Conv2d, ...]:
     """The convolution, or those of a list, when they have as many channels as the head has logits; else nothing."""
-    convs = tuple(module) if isinstance(module, nn.ModuleList) else (module,)
-    fits = all(isinstance(conv, nn.Conv2d) and conv.out_channels == _channels(head) for conv in convs)
-    return convs if fits else ()
+    children = list(module) if isinstance(module, nn.ModuleList) else [module]
+    convs = tuple(child for child in children if isinstance(child, nn.Conv2d) and child.out_channels == _channels(head))
+    return convs if len(convs) == len(children) else ()
 
 
 @dataclass
@@ -201,7 +201,7 @@ def sizes_of(values: Tensor) -> Tensor:
 
 
 @contextmanager
-def _counted(head: nn.Module, *, compute: bool) -> Iterator[_Count]:
+def _counted(head: Any, *, compute: bool) -> Iterator[_Count]:
     """Counts the calls of ``head.loss_cls``, which returns 0 unless it is to ``compute``.
 
     A call that asks for the loss of each element scores them, and does not train.
@@ -295,7 +295,9 @@ class _TrainingStep:
                 hook.remove()
         if not count.num_calls:
             reason = "weighs the elements of its classification loss itself, or does without loss_cls"
-        elif not torch.allclose(sum(outputs), count.logits, rtol=1e-3, atol=1e-3 * float(count.logits[1])):
+        elif not torch.allclose(
+            torch.stack(outputs).sum(0), count.logits, rtol=1e-3, atol=1e-3 * float(count.logits[1])
+        ):
             reason = f"gives its loss_cls something else than the output of {dense.layer}"
         else:
             return count.num_pos, count.num_elements // head.cls_out_channels
@@ -303,15 +305,15 @@ class _TrainingStep:
 
 
 def measure_priors(
-    model: nn.Module,
+    model: Any,
     heads: list[DenseHead],
-    dataset: Sized,
+    dataset: Any,
     *,
     max_images: int | None = None,
     batch_size: int = 1,
     by_aspect_ratio: bool = False,
     num_workers: int = 0,
-    progress: Callable[[Sized], Iterable] = iter,
+    progress: Callable[[Iterable], Iterable] = iter,
 ) -> list[Prior]:
     """Counts the positives of each head over the training data.
 
@@ -357,8 +359,10 @@ def measure_priors(
         for index, batch in enumerate(progress(loader)):
             samples = model.data_preprocessor(batch, training=False)["data_samples"]
             for row, dense in enumerate(heads):
-                by_priors = dense.assigns_by_priors
-                counted = count_samples(dense, samples) if by_priors else step.count_samples(dense, batch)
+                if step is None or dense.assigns_by_priors:
+                    counted = count_samples(dense, samples)
+                else:
+                    counted = step.count_samples(dense, batch)
                 if index < own:
                     count[row] += torch.tensor(counted)
     all_reduce(count)

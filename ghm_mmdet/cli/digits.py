@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -66,10 +67,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def wanted_folder(args: argparse.Namespace) -> DigitsFolder:
-    values = {field.name: getattr(args, field.name) for field in fields(SceneOptions)}
-    options = SceneOptions(
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    )
+    given: dict[str, Any] = {field.name: getattr(args, field.name) for field in fields(SceneOptions)}
+    # A range comes as a list.
+    given.update({name: tuple(value) for name, value in given.items() if isinstance(value, list)})
+    options = SceneOptions(**given)
     return DigitsFolder(args.out, args.format, {split: getattr(args, f"num_{split}") for split in SPLITS}, options)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
@@ -18,7 +19,7 @@ def _is_for_the_terminal(record: logging.LogRecord) -> bool:
 class QuietRunner(Runner):
     """Logs all to the file, and to the terminal what a person at it needs."""
 
-    def build_logger(self, *args, **kwargs) -> MMLogger:
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
         for handler in logger.handlers:
             if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):

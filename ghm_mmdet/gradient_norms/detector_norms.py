@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -153,9 +154,7 @@ def load_annotations_first(data_set: dict, place: str) -> None:
         leaf["pipeline"] = [*rest[:first], *loading, *rest[first:]]
 
 
-def count_gradient_norms(
-    model: nn.Module, losses: list[GradientNormReader], batches: Iterable[dict]
-) -> list[NormCount]:
+def count_gradient_norms(model: Any, losses: list[GradientNormReader], batches: Iterable[dict]) -> list[NormCount]:
     """Run the detector with its targets over the batches.
 
     Raises:

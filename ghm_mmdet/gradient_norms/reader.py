@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from mmdet.models import losses as mmdet_losses
 from torch import Tensor, nn
@@ -38,7 +39,7 @@ class GradientNormReader:
     """
 
     name: str
-    module: nn.Module
+    module: Any
     bins: int
     mu: float
 
@@ -77,9 +78,9 @@ class GradientNormReader:
             UserError: prediction, target and weight are not such as mmdet's losses take.
         """
         given = self._signature.bind(*args, **kwargs).arguments
+        given = {name: value.detach() if isinstance(value, Tensor) else value for name, value in given.items()}
         pred, target = list(given.values())[:2]
-        weight = next((given[name] for name in ("weight", "label_weight") if name in given), None)
-        pred, target, weight = (v.detach() if isinstance(v, Tensor) else v for v in (pred, target, weight))
+        weight = given.get("weight", given.get("label_weight"))
         try:
             checks.check_prediction("prediction", pred)
             if self.kind == "regression":

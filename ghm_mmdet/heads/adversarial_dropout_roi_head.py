@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from mmdet.models.roi_heads import StandardRoIHead
@@ -56,7 +58,7 @@ class AdversarialDropoutRoIHead(StandardRoIHead):
 
     def __init__(
         self,
-        *args,
+        *args: Any,
         policy: str = "joint",
         pretrain_steps: int = 0,
         occluded_images: float = 0.5,
@@ -66,7 +68,7 @@ class AdversarialDropoutRoIHead(StandardRoIHead):
         dropped: int = 15,
         score_drop: float = 0.1,
         joint_weight: float = 0.0025,
-        **kwargs,
+        **kwargs: Any,
     ):
         if policy not in POLICIES:
             raise ValueError(f"policy must be one of {', '.join(map(repr, POLICIES))}, got {policy!r}")
@@ -111,7 +113,7 @@ class AdversarialDropoutRoIHead(StandardRoIHead):
         losses = results["loss_bbox"]
         if pretraining:
             losses["loss_adversary"] = self.pretraining_loss(features.detach()[positives], labels[positives])
-        elif self.policy == "joint":
+        elif marks is not None and self.policy == "joint":
             before = self.score(features.detach()[occluded], labels[occluded])
             after = self.true_class_probability(cls_score.detach()[occluded], labels[occluded])
             loss = self.joint_loss(marks, cells, before, after)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from mmdet.structures.bbox import get_box_tensor
@@ -42,7 +43,7 @@ class CleanRPNHead(RPNHead):
     arXiv:1912.05086), in the RPN with GHM-C.
     """
 
-    def __init__(self, *args, alpha: float = 0.5, **kwargs):
+    def __init__(self, *args: Any, alpha: float = 0.5, **kwargs: Any):
         super().__init__(*args, **kwargs)
         cleanliness(torch.zeros(1), torch.zeros(1), alpha)
         if not self.use_sigmoid_cls:

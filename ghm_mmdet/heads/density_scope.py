@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from typing import Any
 
+import torch
 from mmdet.models.dense_heads import AnchorHead
 from mmdet.models.dense_heads import ATSSHead as MMDetATSSHead
 from mmdet.models.dense_heads import RetinaHead as MMDetRetinaHead
@@ -44,7 +46,7 @@ class DensityScopeMixin:
             above.
     """
 
-    def __init__(self, *args, density_scope: str = "level", **kwargs):
+    def __init__(self, *args: Any, density_scope: str = "level", **kwargs: Any):
         if density_scope not in ("level", "batch"):
             raise ValueError(f"density_scope must be 'level' or 'batch', got {density_scope!r}")
         if not isinstance(self, AnchorHead):
@@ -53,6 +55,7 @@ class DensityScopeMixin:
                 f"{type(self).__name__} is none. Do without it: heads without anchors, such as FCOSHead, call their "
                 f"loss over all levels anyway"
             )
+        self.loss_cls: Any
         super().__init__(*args, **kwargs)
         use_sigmoid = getattr(self.loss_cls, "use_sigmoid", self.use_sigmoid_cls)
         if use_sigmoid != self.use_sigmoid_cls:
@@ -65,11 +68,11 @@ class DensityScopeMixin:
         self._levels: list[tuple] = []
         self._num_levels = 0
 
-    def loss_of_anchors(self, *args, **kwargs) -> Iterable[Tensor]:
+    def loss_of_anchors(self, *args: Any, **kwargs: Any) -> Iterable[Tensor]:
         """The losses over the anchors of one level, or of all of them merged; the arguments are mmdet's."""
-        return super().loss_by_feat_single(*args, **kwargs)
+        return super().loss_by_feat_single(*args, **kwargs)  # type: ignore[misc]  # of mmdet's head beside the mixin
 
-    def loss_by_feat_single(self, *args, **kwargs) -> Iterable[Tensor]:
+    def loss_by_feat_single(self, *args: Any, **kwargs: Any) -> Iterable[Tensor]:
         """Called by mmdet once per level; with batch scope the last call returns the losses of all levels."""
         if hasattr(self.loss_cls, "num_images"):
             # OHEMLoss(per_image=True) cannot tell from its samples how many images they are.
@@ -88,14 +91,14 @@ class DensityScopeMixin:
         return self.loss_of_anchors(*merged, **kwargs)
 
     @staticmethod
-    def _zero(values: Iterable) -> Tensor | float:
-        return next((value.new_zeros(()) for value in values if isinstance(value, Tensor)), 0.0)
+    def _zero(values: Iterable) -> Tensor:
+        return next((value.new_zeros(()) for value in values if isinstance(value, Tensor)), torch.zeros(()))
 
-    def loss_by_feat(self, cls_scores: list[Tensor], *args, **kwargs) -> dict:
+    def loss_by_feat(self, cls_scores: list[Tensor], *args: Any, **kwargs: Any) -> dict:
         """The losses, with the names they have in mmdet."""
         self._levels, self._num_levels = [], len(cls_scores)
         try:
-            losses = super().loss_by_feat(cls_scores, *args, **kwargs)
+            losses = super().loss_by_feat(cls_scores, *args, **kwargs)  # type: ignore[misc]  # as above
             if self.density_scope == "batch" and len(self._levels) != self._num_levels:
                 raise TypeError(
                     f"density_scope='batch' does not fit {type(self).__name__}: it called loss_by_feat_single "

@@ -38,7 +38,7 @@ def hard_anchors(
     ranked_positive = positive[order]
     if neg_pos_ratio is None:
         # NMS goes down the order, so on the first few it gives what it gives for them among all.
-        prefix = 8 * num
+        prefix = 8 * (num or 0)
     else:
         prefix = 2 * int(rank[ranked_positive].max()) if ranked_positive.any() else 0
         prefix += int(8 * (neg_pos_ratio + 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from mmdet.structures.bbox import get_box_tensor
@@ -54,12 +55,12 @@ class NoisyAnchorRetinaHead(RetinaHead):
 
     def __init__(
         self,
-        *args,
+        *args: Any,
         alpha: float = 0.75,
         gamma: float = 1.0,
         rescale: bool = True,
         density_scope: str = "batch",
-        **kwargs,
+        **kwargs: Any,
     ):
         if density_scope != "batch":
             raise ValueError(f"density_scope must be 'batch', labels are made over all levels, got {density_scope!r}")

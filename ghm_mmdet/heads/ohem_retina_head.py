@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from mmdet.structures.bbox import get_box_tensor
@@ -40,12 +41,12 @@ class OHEMRetinaHead(RetinaHead):
 
     def __init__(
         self,
-        *args,
+        *args: Any,
         num: int | None = 128,
         neg_pos_ratio: float | None = None,
         ohem_iou_threshold: float = 0.7,
         density_scope: str = "batch",
-        **kwargs,
+        **kwargs: Any,
     ):
         if density_scope != "batch":
             raise ValueError(f"density_scope must be 'batch', anchors are mined over all levels, got {density_scope!r}")

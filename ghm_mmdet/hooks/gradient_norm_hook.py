@@ -9,7 +9,7 @@ from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from torch import Tensor
+from torch import Tensor, nn
 
 from ghm_mmdet.errors import UserError
 from ghm_mmdet.functional import checks
@@ -103,7 +103,7 @@ class GradientNormHook(Hook):
         return separate
 
     def _recorder(self, loss: GradientNormReader) -> Callable:
-        def record(module, args: tuple, kwargs: dict, output: Tensor) -> None:
+        def record(module: nn.Module, args: tuple, kwargs: dict, output: Tensor) -> None:
             if not self._recording or not isinstance(output, Tensor) or not output.requires_grad:
                 return
             pred = loss.prediction(args, kwargs)

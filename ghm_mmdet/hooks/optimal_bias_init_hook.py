@@ -65,9 +65,10 @@ class OptimalBiasInitHook(Hook):
             num_workers=loader.num_workers,
         )
         for dense, prior in zip(heads, priors):
-            before = dense.convs[0].bias.mean().item()
-            for conv in dense.convs:
-                nn.init.constant_(conv.bias, prior.bias)
+            biases = [conv.bias for conv in dense.convs if conv.bias is not None]
+            before = biases[0].mean().item()
+            for bias in biases:
+                nn.init.constant_(bias, prior.bias)
             runner.logger.info(f"OptimalBiasInitHook: {dense.name}.{dense.layer}: {prior} (was {before:.4f})")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -91,7 +92,7 @@ class RegionState(nn.Module):
         function: Callable[..., Tensor],
         *inputs: Tensor | tuple[Tensor, Tensor] | None,
         reduction: str | None,
-        **options,
+        **options: Any,
     ) -> Tensor:
         """``function`` of the inputs with this module's arguments and state."""
         if reduction is None:
@@ -137,7 +138,7 @@ class RegionState(nn.Module):
             raise ValueError("weight and label_weight are two names of one argument: give one of them")
         return label_weight if weight is None else weight
 
-    def _apply(self, fn, recurse: bool = True):
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         # Counts run into the millions: .half() and .bfloat16() of a model must not round the buffers.
         before = dict(self._buffers)
         super()._apply(fn, recurse)
@@ -147,7 +148,7 @@ class RegionState(nn.Module):
                 self._buffers[name] = buffer.to(after.device)
         return self
 
-    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args) -> None:
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
         average = state_dict.get(prefix + self._average_name)
         if self.acc_norm is not None and average is not None:
             state_dict.setdefault(prefix + "acc_norm", (average > 0).to(self.acc_norm.dtype))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmdet.models.task_modules.assigners import AssignResult
@@ -61,7 +62,7 @@ class StratifiedOHEMSampler(OHEMSampler):
         self.loc_weight = loc_weight
 
     def sample(
-        self, assign_result: AssignResult, pred_instances: InstanceData, gt_instances: InstanceData, **kwargs
+        self, assign_result: AssignResult, pred_instances: InstanceData, gt_instances: InstanceData, **kwargs: Any
     ) -> SamplingResult:
         """Sample the RoIs of one image; the arguments are mmdet's."""
         return super().sample(
@@ -75,7 +76,7 @@ class StratifiedOHEMSampler(OHEMSampler):
         bboxes: Tensor,
         feats: list[Tensor],
         truths: Tensor,
-        **kwargs,
+        **kwargs: Any,
     ) -> Tensor:
         """The chosen positives. Ignores the negatives that are not chosen, so that mmdet takes all the others."""
         candidates = (assign_result.gt_inds >= 0).nonzero().squeeze(1)

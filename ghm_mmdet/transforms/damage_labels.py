@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy
 from mmcv.transforms import BaseTransform
 from mmdet.structures.bbox import bbox_overlaps, get_box_tensor
+from torch import Tensor
 
 from ghm_mmdet.registry import TRANSFORMS
 
@@ -82,7 +83,7 @@ class DamageLabels(BaseTransform):
         )
 
 
-def _jittered(box, img_shape: tuple[int, int], random: numpy.random.Generator):
+def _jittered(box: Tensor, img_shape: tuple[int, int], random: numpy.random.Generator) -> Tensor:
     """The box moved and scaled until its IoU with the true one is 0.35 to 0.75; as it is where that cannot be."""
     height, width = img_shape[:2]
     size = (box[2:] - box[:2]).repeat(2)

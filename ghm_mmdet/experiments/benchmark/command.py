@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,11 +74,11 @@ def run(args: argparse.Namespace) -> None:
 def benchmark_losses(args: argparse.Namespace, device: torch.device, progress: Progress) -> None:
     from ghm_mmdet.experiments.benchmark import losses, tables
 
-    rows = []
+    rows: list[losses.Row] = []
     cases = losses.cases(args.elements, args.bins, args.classes)
     for case in cases:
         task = progress.add_task(f"{case.samples:,} x {case.channels}, {case.bins} bins", total=None)
-        rows += losses.measure(case, args.rounds, args.positives, device, lambda task=task: progress.advance(task))
+        rows += losses.measure(case, args.rounds, args.positives, device, partial(progress.advance, task))
         progress.remove_task(task)
     facts = tables.machine(device)
     tables.write_json(args.out / "losses.json", rows, facts)

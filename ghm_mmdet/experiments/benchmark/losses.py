@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -113,7 +114,7 @@ def measure(
     seconds = interleaved_seconds(runs, rounds, device, progress)
     base = spread(next(iter(seconds.values())))["median"]
     for loss, run in runs.items():
-        times = spread(seconds[loss])
+        times: dict[str, Any] = spread(seconds[loss])
         yield Row(
             loss=loss, **asdict(case), **times, peak_bytes=peak_extra_bytes(run, device), ratio=times["median"] / base
         )

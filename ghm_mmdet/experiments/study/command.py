@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ghm_mmdet.cli.arguments import positive_int
 from ghm_mmdet.cli.paths import ROOT
@@ -77,7 +78,7 @@ def run_study(args: argparse.Namespace, path: str) -> None:
             done.add(run.config_hash)
         wanted = [run for run in runs if run.config_hash not in done]
         console.print(f"{Path(path).stem}: {len(runs)} runs, {len(runs) - len(wanted)} done before", soft_wrap=True)
-        made = {}
+        made: dict[str | None, Any] = {}
         for run in {run.scenes: run for run in wanted}.values():
             enter_default_scope(run.config)
             if run.scenes is not None:
@@ -86,7 +87,7 @@ def run_study(args: argparse.Namespace, path: str) -> None:
             config = moved(run.config, made[run.scenes].path) if run.scenes in made else run.config
             check_data(config, ("train", "val"))
         threads = args.threads or max(1, (os.cpu_count() or 1) // args.jobs)
-        columns = (*Progress.get_default_columns()[:3], TimeElapsedColumn(), "left", TimeRemainingColumn())
+        columns: tuple = (*Progress.get_default_columns()[:3], TimeElapsedColumn(), "left", TimeRemainingColumn())
         progress = Progress(*columns, console=console)
         with progress, ThreadPoolExecutor(args.jobs) as pool:
             task = progress.add_task(Path(path).stem, total=len(wanted))

@@ -364,7 +364,7 @@ def draw(groups: Groups, study: Config, path: Path) -> None:
     pyplot.close(figure)
 
 
-def draw_against_imbalance(groups: Groups, study: Config, panels, colours: dict[str, str]) -> None:
+def draw_against_imbalance(groups: Groups, study: Config, panels: numpy.ndarray, colours: dict[str, str]) -> None:
     """Mean mAP over the seeds against the measured imbalance, and its difference to that of each reference."""
     imbalance = {where: logits for where, logits in imbalances(groups).items() if "damaged" not in where}
     for axes, reference in zip(panels, [None, *references(study)]):
