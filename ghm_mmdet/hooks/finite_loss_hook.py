@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -42,7 +44,7 @@ class FiniteLossHook(Hook):
             if name.rpartition(".")[2].startswith("loss"):
                 module.register_forward_hook(self._recorder(name))
 
-    def _recorder(self, name: str):
+    def _recorder(self, name: str) -> Callable[[nn.Module, tuple, Tensor | dict], None]:
         def record(module: nn.Module, inputs: tuple, output: Tensor | dict) -> None:
             if self._looking:
                 parts = output if isinstance(output, dict) else {"": output}

@@ -97,7 +97,7 @@ class GradientNormHook(Hook):
     def _separator(self, loss: GradientNormReader) -> Callable:
         """Gives the loss a view of its predictions, to which no gradient of another loss on them comes."""
 
-        def separate(module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+        def separate(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
             return loss.with_own_prediction(args, kwargs) if self._recording else None
 
         return separate
