@@ -8,6 +8,7 @@ import operator
 import re
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 import matplotlib
 import yaml
@@ -326,6 +327,7 @@ def draw(groups: Groups, study: Config, path: Path) -> None:
     references.
     """
     from matplotlib import pyplot
+    from matplotlib.lines import Line2D
 
     conditions = list(dict.fromkeys(where for where, _ in groups))
     scenes = bool(study.get("scenes"))
@@ -354,7 +356,7 @@ def draw(groups: Groups, study: Config, path: Path) -> None:
                 right.plot([float(t) for t in thresholds], means, color=colours[method], label=method)
         right.set(title="AP by IoU", xlabel="IoU")
         right.grid(alpha=0.3)
-    handles = [pyplot.Line2D([], [], color=colours[method], marker="o", label=method) for method in study.methods]
+    handles = [Line2D([], [], color=colours[method], marker="o", label=method) for method in study.methods]
     figure.legend(handles=handles, loc="upper center", ncols=4, fontsize=9, frameon=False)
     rows_of_legend = -(-len(handles) // 4)
     figure.tight_layout(rect=(0, 0, 1, 1 - (0.1 + 0.22 * rows_of_legend) / (3.6 * count)))
@@ -364,7 +366,7 @@ def draw(groups: Groups, study: Config, path: Path) -> None:
     pyplot.close(figure)
 
 
-def draw_against_imbalance(groups: Groups, study: Config, panels: numpy.ndarray, colours: dict[str, str]) -> None:
+def draw_against_imbalance(groups: Groups, study: Config, panels: Any, colours: dict[str, str]) -> None:
     """Mean mAP over the seeds against the measured imbalance, and its difference to that of each reference."""
     imbalance = {where: logits for where, logits in imbalances(groups).items() if "damaged" not in where}
     for axes, reference in zip(panels, [None, *references(study)]):
