@@ -18,6 +18,7 @@ from ghm_mmdet.errors import UserError, plain_errors
 
 # By name: the module of a command, and what it does in a few words.
 COMMANDS = {
+    "start": ("ghm_mmdet.cli.start", "from a folder of labelled images to a trained detector"),
     "train": ("ghm_mmdet.cli.train", "train a detector"),
     "test": ("ghm_mmdet.cli.test", "test a detector: its metrics on the test data"),
     "predict": ("ghm_mmdet.cli.predict", "detect objects in images"),
