@@ -249,7 +249,10 @@ def count_samples(dense: DenseHead, data_samples: list) -> tuple[int, int]:
         ]
         for channels in (_channels(head), head.num_base_priors * head.bbox_coder.encode_size, head.num_base_priors)
     ]
-    given = list(inspect.signature(head.loss_by_feat).parameters).index("batch_gt_instances")
+    # A head that passes its arguments on, as with density_scope, does not name them.
+    methods = [vars(cls)["loss_by_feat"] for cls in type(head).__mro__ if "loss_by_feat" in vars(cls)]
+    named = [list(inspect.signature(method).parameters) for method in methods]
+    given = next(names for names in named if "batch_gt_instances" in names).index("batch_gt_instances") - 1
     with _counted(head, compute=False) as count:
         try:
             head.loss_by_feat(*maps[:given], instances, metas, ignored)
