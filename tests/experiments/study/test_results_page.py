@@ -159,8 +159,8 @@ def test_answers_name_the_difference_they_rest_on(tmp_path):
     configs, results, docs = folders(tmp_path, rows)
     (docs / "results.md").write_text("# Results\n\n<!-- answers -->\n<!-- end of answers -->\n")
     (docs / "studies").mkdir()
-    asked = '- {question: "Which?", answer: Focal., rests_on: [{study: trial, where: 0%, '
-    asked += "method: CE, less: Focal, label: CE}]}"
+    claim = "{study: trial, where: 0%, method: CE, less: Focal, label: CE}"
+    asked = f'- {{question: "Which?", answer: Focal., rests_on: [{claim}]}}'
     (docs / "studies" / "answers.yml").write_text(asked)
     write_report(configs, results, docs)
     difference = paired_difference(rows[:3], rows[3:])
