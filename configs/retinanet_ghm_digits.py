@@ -8,7 +8,7 @@ No published figure: the data is this project's.
 
 _base_ = [
     "mmdet::_base_/models/retinanet_r50_fpn.py",
-    "_base_/digits_detection.py",
+    "_base_/datasets/digits_detection.py",
     "mmdet::_base_/default_runtime.py",
 ]
 

@@ -1,9 +1,14 @@
-"""Every config builds, trains and predicts; the images are small and random, the networks are those of the config."""
+"""Every config, and every variant by options, builds, trains and predicts; the images are small and random.
+
+Backbones of ImageNet's size are built and then made thin, so that all of it takes a minute. Heads, losses, assigners
+and samplers are those of the config.
+"""
 
 from __future__ import annotations
 
 import copy
 import functools
+import importlib.util
 import json
 import os
 import re
@@ -13,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmdet.registry import DATASETS, MODELS
 from mmdet.testing import demo_mm_inputs
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
@@ -22,23 +28,37 @@ from mmengine.registry import HOOKS, PARAM_SCHEDULERS
 from mmengine.runner import Runner
 
 from ghm_mmdet.cli.amp import set_amp_optim_wrapper
+from ghm_mmdet.config import load_config
 
 REPO = Path(__file__).resolve().parents[1]
 CONFIGS = REPO / "configs"
-NO_DETECTORS = ("_base_", "studies")
-NAMES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.py") if path.parent.name not in NO_DETECTORS)
-SLOW = ("x101-64x4d",)
-# Networks with their optimizer: those of VOC 2007 and 07+12, with and without warm-up, are the same.
-TRAINED: set[str] = set()
-
-
-def parameters(names: list[str]) -> list:
-    return [pytest.param(name, marks=pytest.mark.slow) if any(s in name for s in SLOW) else name for name in names]
+spec = importlib.util.spec_from_file_location("write_config_tables", REPO / "docs" / "write_config_tables.py")
+assert spec and spec.loader
+write_config_tables = importlib.util.module_from_spec(spec)
+sys.modules[spec.name] = write_config_tables
+spec.loader.exec_module(write_config_tables)
+ENTRIES = write_config_tables.read_entries()[1]
+NAMES = sorted(ENTRIES)
+CASES = [pytest.param(entry, id=entry.name) for entries in ENTRIES.values() for entry in entries]
+# Where configs are named.
+PAGES = [*REPO.glob("*.md"), *REPO.glob("docs/*.md"), CONFIGS / "README.md", *CONFIGS.glob("**/*.py")]
+PAGES += [*REPO.glob("configs/*/metafile.yml"), *REPO.glob("tools/**/*.py"), *REPO.glob("ghm_mmdet/**/*.py")]
+# Stands for any config, or is to be written by the reader.
+EXAMPLES = {"configs/NAME.py", "configs/studies/NAME.py", "configs/poly1/retinanet_r50_fpn_poly1-1x_coco.py"}
 
 
 @pytest.fixture(autouse=True, scope="module")
 def registered():
     register_all_modules()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Small networks are no work for two threads, which wait for each other where the machine is busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -55,40 +75,55 @@ def seeded():
 
 
 @functools.cache
-def parsed(name: str) -> Config:
-    return Config.fromfile(CONFIGS / name)
+def parsed(path: str, options: str) -> Config:
+    return load_config(str(CONFIGS / path), options.split(), work_dir=None, launcher="none")
 
 
-def load(name: str) -> Config:
-    config = copy.deepcopy(parsed(name))
+def load(entry) -> Config:
+    return copy.deepcopy(parsed(entry.path, entry.options))
+
+
+def make_thin(config: Config) -> None:
+    """A ResNet-18 of 8 channels, and 64 channels behind it, where the network is one of ImageNet's size."""
+    model = config.model
+    if model.backbone.get("depth", 0) < 50:
+        return
+    for name in ("groups", "base_width"):
+        model.backbone.pop(name, None)
+    model.backbone.update(type="ResNet", depth=18, base_channels=8)
+    model.neck.update(in_channels=[8, 16, 32, 64], out_channels=64)
+    parts = [model.get("bbox_head"), model.get("rpn_head")]
+    if "roi_head" in model:
+        parts += [model.roi_head.bbox_head, model.roi_head.bbox_roi_extractor]
+    for part in filter(None, parts):
+        part.update({name: 64 for name in ("in_channels", "feat_channels", "out_channels") if name in part})
+        part.update({name: 64 for name in ("fc_out_channels",) if name in part})
+
+
+def class_counts(config: Config) -> list[int]:
+    """Of the heads; an RPN tells objects from background, whatever their label."""
+    model = config.model
+    heads = [model.get("bbox_head"), model.get("rpn_head"), model.get("roi_head", {}).get("bbox_head")]
+    return [head.get("num_classes", 2) for head in heads if head]
+
+
+@pytest.mark.parametrize("entry", CASES)
+def test_config_trains_and_predicts(entry):
+    config = load(entry)
     # No pretrained weights: they would have to be downloaded.
     config.model.backbone.init_cfg = None
+    with torch.device("meta"):
+        assert sum(p.numel() for p in MODELS.build(config.model.backbone).parameters()) > 0
+    make_thin(config)
     set_amp_optim_wrapper(config, amp=False)
     if "roi_head" in config.model:
         # As many regions as a small image has room for.
         config.model.train_cfg.rcnn.sampler.num = 32
         config.model.test_cfg.rpn.max_per_img = 32
-    return config
-
-
-def heads(config: Config) -> list[dict]:
-    model = config.model
-    return [head for head in (model.get("bbox_head"), model.get("rpn_head")) if head] + (
-        [model.roi_head.bbox_head] if "roi_head" in model else []
-    )
-
-
-@pytest.mark.parametrize("name", parameters(NAMES))
-def test_config_trains_and_predicts(name):
-    config = load(name)
-    network = json.dumps([config.model.to_dict(), config.optim_wrapper.to_dict()], default=str)
     model = Runner.build_model(None, config.model)
-    if network in TRAINED:
-        return
     model.init_weights()
     optimizer = build_optim_wrapper(model, config.optim_wrapper)
-    # An RPN alone tells objects from background, whatever their label.
-    classes = heads(config)[-1].get("num_classes", 2)
+    classes = class_counts(config)[-1]
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad and "backbone" not in n}
     before = {n: p.detach().clone() for n, p in trained.items()}
 
@@ -117,27 +152,11 @@ def test_config_trains_and_predicts(name):
     assert predicted.bboxes.shape == (len(predicted), 4) and torch.isfinite(predicted.bboxes).all()
     assert ((predicted.scores >= 0) & (predicted.scores <= 1)).all()
     assert ((predicted.labels >= 0) & (predicted.labels < classes)).all()
-    TRAINED.add(network)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_opening_says_how_to_launch_it(name):
-    opening = (CONFIGS / name).read_text().split('"""')[1]
-    launch = re.search(r"^(?:.* && )?(?:python tools/train.py|bash tools/dist_train.sh) configs/(\S+)", opening, re.M)
-    assert launch and launch[1] == name, opening
-    assert "ublished" in opening, "no published figure, and not said so"
-    assert re.search(r"GPU|CPU", opening) and re.search(r"images|batch", opening), "hardware and batch are not said"
-
-
-def test_readme_lists_every_config():
-    text = (CONFIGS / "README.md").read_text()
-    listed = re.findall(r"^\| \[[^\]]+\]\(([^)]+\.py)\)", text, re.M)
-    assert sorted(listed) == NAMES
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_hooks_and_schedule_build(name):
-    config = parsed(name)
+@pytest.mark.parametrize("entry", CASES)
+def test_hooks_and_schedule_build(entry):
+    config = load(entry)
     for hook in config.get("custom_hooks", []):
         assert HOOKS.build(hook).priority
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.01)
@@ -149,26 +168,84 @@ def test_hooks_and_schedule_build(name):
     assert {evaluator.type for evaluator in evaluators} in ({"CocoMetric"}, {"CocoMetric", "VOCMetric"})
 
 
+@pytest.mark.parametrize("entry", [case for case in CASES if case.values[0].options])
+def test_options_change_what_they_name(entry):
+    """None is misspelt: each names an entry that the config, or the loss or head that it chooses, has a use for."""
+    plain = parsed(entry.path, "")
+    assert load(entry).to_dict() != plain.to_dict()
+    for option in entry.options.split():
+        *parents, _ = option.partition("=")[0].split(".")
+        place = plain.to_dict()
+        for name in parents:
+            place = place[int(name) if name.isdigit() else name]
+        assert isinstance(place, dict)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_opening_says_how_to_launch_it(name):
+    opening = write_config_tables.opening(name)
+    launch = re.search(r"^(?:.* && )?(?:python tools/train.py|bash tools/dist_train.sh) configs/(\S+)", opening, re.M)
+    assert launch and launch[1] == name, opening
+    assert "ublished" in opening, "no published figure, and not said so"
+    assert re.search(r"GPU|CPU", opening) and re.search(r"images|batch", opening), "hardware and batch are not said"
+
+
+def test_tables_metafiles_and_openings_are_those_of_the_program():
+    for path, text in write_config_tables.written_files().items():
+        assert path.is_file() and path.read_text() == text, "run python docs/write_config_tables.py"
+
+
+def test_readme_lists_every_config():
+    text = (CONFIGS / "README.md").read_text()
+    listed = re.findall(r"^\| \[[^\]]+\]\(([^)]+\.py)\)", text, re.M)
+    assert sorted(listed) == NAMES
+
+
+def test_every_config_that_is_named_exists():
+    named = {}
+    for page in PAGES:
+        for path in re.findall(r"(?<![\w/])configs/[\w./-]+\.(?:py|rst)\b", page.read_text()):
+            named.setdefault(path.replace(".rst", ".py"), page.relative_to(REPO))
+    missing = {path: str(page) for path, page in named.items() if path not in EXAMPLES and not (REPO / path).is_file()}
+    assert len(named) > 40 and not missing
+
+
+def test_configs_are_no_more_than_a_person_can_overlook():
+    assert len(list(CONFIGS.rglob("*.py"))) <= 80
+
+
+def test_voc_folders_come_from_the_environment(bccd_root, monkeypatch):
+    """One folder alone, or both; the second is BCCD once more."""
+    for name, value in dict(VOC_ROOT=str(bccd_root), VOC_2007=".", VOC_CLASSES="RBC,WBC,Platelets").items():
+        monkeypatch.setenv(name, value)
+    sizes = {}
+    for folder in ("", "."):
+        monkeypatch.setenv("VOC_2012", folder)
+        config = Config.fromfile(CONFIGS / "pascal_voc" / "retinanet_r50_fpn_ghm-1x_voc0712.py")
+        assert config.model.bbox_head.num_classes == 3
+        sizes[folder] = len(DATASETS.build(config.train_dataloader.dataset))
+    images = len((bccd_root / "ImageSets" / "Main" / "trainval.txt").read_text().split())
+    assert sizes == {"": 3 * images, ".": 6 * images}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["voc/retinanet_ghm_r50_voc07.py", "faster_rcnn/faster-rcnn_clean-rpn_r50_voc0712.py"])
-def test_voc_config_reads_real_voc_data(name, bccd_root, tmp_path):
+def test_voc_config_reads_real_voc_data(bccd_root, tmp_path):
     """BCCD, named by the environment, through tools/train.py to both metrics; the network is made small."""
-    head = "roi_head" if name.startswith("faster") else "bbox_head"
+    name = "pascal_voc/retinanet_r50_fpn_ghm-1x_voc0712.py"
     options = {
         "model.backbone.init_cfg": "None",
         "model.backbone.depth": 18,
         "model.neck.in_channels": "[64,128,256,512]",
-        "model.test_cfg.score_thr" if head == "bbox_head" else "model.test_cfg.rcnn.score_thr": 0.0,
+        "model.test_cfg.score_thr": 0.0,
         "train_dataloader.dataset.times": 1,
         "train_dataloader.dataset.dataset.datasets.0.pipeline.2.scale": "(160,120)",
         "train_dataloader.dataset.dataset.datasets.0.indices": 4,
+        "train_dataloader.dataset.dataset.datasets.1.pipeline.2.scale": "(160,120)",
+        "train_dataloader.dataset.dataset.datasets.1.indices": 4,
         "val_dataloader.dataset.pipeline.1.scale": "(160,120)",
         "val_dataloader.dataset.indices": 3,
         "train_cfg.max_epochs": 1,
     }
-    if head == "roi_head":
-        options["train_dataloader.dataset.dataset.datasets.1.pipeline.2.scale"] = "(160,120)"
-        options["train_dataloader.dataset.dataset.datasets.1.indices"] = 4
     for loader in ("train_dataloader", "val_dataloader"):
         options.update({f"{loader}.num_workers": 0, f"{loader}.persistent_workers": False})
     command = [sys.executable, "tools/train.py", f"configs/{name}", "--work-dir", str(tmp_path), "--cfg-options"]

@@ -1,3 +1,3 @@
 """The small RetinaNet on EfficientNet-Lite0, on a data set of one's own: what `ghm-mmdet start` takes on a CPU."""
 
-_base_ = ["retinanet_lite0.py", "custom_dataset.py"]
+_base_ = ["models/retinanet_lite0_fpn.py", "datasets/custom_detection.py", "schedules/schedule_6e.py"]

@@ -2,7 +2,7 @@
 
 _base_ = [
     "mmdet::_base_/models/retinanet_r50_fpn.py",
-    "custom_dataset.py",
+    "datasets/custom_detection.py",
     "mmdet::_base_/schedules/schedule_1x.py",
     "mmdet::_base_/default_runtime.py",
 ]

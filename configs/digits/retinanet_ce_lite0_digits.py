@@ -6,7 +6,11 @@ python tools/make_digits.py && python tools/train.py configs/digits/retinanet_ce
 No published figure: the data is this project's.
 """
 
-_base_ = ["../_base_/retinanet_lite0.py", "../_base_/digits_detection.py"]
+_base_ = [
+    "../_base_/models/retinanet_lite0_fpn.py",
+    "../_base_/datasets/digits_detection.py",
+    "../_base_/schedules/schedule_6e.py",
+]
 
 model = dict(
     bbox_head=dict(

@@ -7,7 +7,7 @@ One CPU, batches of 8 images; the data: python tools/make_digits.py. The second 
 No published figure: the data is this project's.
 """
 
-_base_ = "../_base_/faster-rcnn_digits.py"
+_base_ = "faster-rcnn_digits.py"
 
 model = dict(
     _delete_=True,

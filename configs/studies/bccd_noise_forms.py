@@ -14,17 +14,16 @@ seeds = [0, 1]
 reference = "released"
 
 
-def form(**options):
-    return dict(
-        config="bccd/retinanet_ghmc_lite0_bccd.py",
-        tuned_as="GHM-C",
-        options={f"model.bbox_head.{key.replace('__', '.')}": value for key, value in options.items()},
-    )
+def form(loss_cls=None, **head):
+    method = _base_.methods["GHM-C"]
+    changes = {f"model.bbox_head.{key}": value for key, value in head.items()}
+    changes |= {f"model.bbox_head.loss_cls.{key}": value for key, value in (loss_cls or {}).items()}
+    return dict(method, tuned_as="GHM-C", options={**method["options"], **changes})
 
 
 methods = {
     "_delete_": True,
     "released": form(),
-    "batch": form(density_scope="batch", loss_cls__loss_weight=3.0),
-    "max_weight 10": form(loss_cls__max_weight=10.0, loss_cls__loss_weight=80.0),
+    "batch": form(dict(loss_weight=3.0), density_scope="batch"),
+    "max_weight 10": form(dict(max_weight=10.0, loss_weight=80.0)),
 }

@@ -11,8 +11,4 @@ noise = [0.4 / 3]
 damage = dict(kinds=["wrong class"])
 seeds = [0, 1]
 reference = "CE"
-methods = {
-    "_delete_": True,
-    "CE": "bccd/retinanet_ce_lite0_bccd.py",
-    "GHM-C": "bccd/retinanet_ghmc_lite0_bccd.py",
-}
+methods = {"_delete_": True, **{name: _base_.methods[name] for name in ("CE", "GHM-C")}}

@@ -22,7 +22,7 @@ from ghm_mmdet.functional import harmonizing_weight, unit_region
 @pytest.fixture
 def amp_config(tiny_coco_root: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     monkeypatch.setenv("COCO_ROOT", str(tiny_coco_root))
-    cfg = Config.fromfile(REPO / "configs" / "retinanet_ghm_r50_amp.py")
+    cfg = Config.fromfile(REPO / "configs" / "ghm" / "retinanet_r50_fpn_ghm-amp-1x_coco.py")
     cfg.model.backbone.update(depth=18, init_cfg=None)
     cfg.model.neck.in_channels = [64, 128, 256, 512]
     init_default_scope("mmdet")

@@ -63,14 +63,16 @@ def test_softmax_in_a_head_of_sigmoids_is_refused():
 
 
 @pytest.mark.parametrize(
-    "name", ["retinanet", "fcos_ghmc_digits", "atss_ghmc_digits", "faster-rcnn_softmax-ghmc_digits", "rpn_digits"]
+    "name", ["retinanet", "fcos_ghmc_digits", "atss_ghmc_digits", "faster-rcnn_clean-rpn_digits", "rpn_digits"]
 )
 def test_heads_that_fit_pass(name):
     check_logits(built(name, {}))
 
 
 def test_softmax_with_its_background_passes():
-    for name, place in (("mmdet", "bbox_head"), ("faster-rcnn_digits", "rpn_head"), ("fcos_ghmc_digits", "bbox_head")):
+    places = [("mmdet", "bbox_head"), ("fcos_ghmc_digits", "bbox_head")]
+    places += [("faster-rcnn_digits", "rpn_head"), ("faster-rcnn_digits", "roi_head.bbox_head")]
+    for name, place in places:
         check_logits(built(name, {f"model.{place}.loss_cls": SOFTMAX}))
 
 

@@ -67,7 +67,7 @@ def test_voc_data_without_a_coco_file(bccd_root: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("VOC_ROOT", str(bccd_root))
     monkeypatch.setenv("VOC_2007", ".")
     monkeypatch.setenv("VOC_CLASSES", "RBC,WBC,Platelets")
-    truth = read(Config.fromfile(str(REPO / "configs" / "voc" / "retinanet_ghm_r50_voc07.py")))
+    truth = read(Config.fromfile(str(REPO / "configs" / "pascal_voc" / "retinanet_r50_fpn_ghm-1x_voc0712.py")))
     names = (bccd_root / "ImageSets" / "Main" / "test.txt").read_text().split()
     expected: Counter = Counter()
     for name in names:

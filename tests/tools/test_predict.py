@@ -23,7 +23,7 @@ from tools.running import REPO, Shapes, assert_plain, call_tool, environment
 from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints
 
 DIGITS = ["retinanet_ghm_digits", "digits/faster-rcnn_clean-rpn_digits", "digits/fcos_ghmc_digits"]
-DIGITS += ["digits/atss_ghmc_digits", "digits/retinanet_ohem_digits"]
+DIGITS += ["digits/atss_ghmc_digits", "digits/retinanet_ce_digits"]
 
 
 def predict(*arguments: object) -> None:

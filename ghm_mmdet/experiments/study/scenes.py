@@ -46,7 +46,8 @@ def use_scenes(config: Config, scenes: dict) -> None:
     loaders = (config.train_dataloader, config.val_dataloader)
     if not config.get("data_root") or any(loader.dataset.type != "CocoDataset" for loader in loaders):
         raise UserError(
-            f"scenes fit configs that read digits, as configs/_base_/digits_detection.py; got {config.filename}"
+            "scenes fit configs that read digits, as configs/_base_/datasets/digits_detection.py has them; "
+            f"got {config.filename}"
         )
     config.scenes = scenes
     config.model.get("roi_head", config.model).bbox_head.num_classes = scenes["num_classes"]

@@ -1,9 +1,0 @@
-"""RetinaNet R-50-FPN with Focal Loss on VOC 2007 + 2012.
-
-bash tools/dist_train.sh configs/voc/retinanet_focal_r50_voc0712.py 8
-8 GPUs x 2 images, what lr 0.01 is meant for (fewer: tools/train.py with --auto-scale-lr)
-
-Published: 74.5 mAP with warm-up, on VOC 2007 or 07+12, which is not said (GHM's author).
-"""
-
-_base_ = "../_base_/retinanet_r50_voc0712.py"
