@@ -85,7 +85,7 @@ def ghm_c_loss(
             with all samples, whatever the share of each rank; A is the sum of the ranks' ``avg_factor``.
         reduction: ``"mean"`` for L, ``"sum"`` for N L or A L, ``"none"`` for the :math:`\beta_i\, BCE` or
             :math:`s \beta_i\, BCE` of each element.
-        backend: of :mod:`ghm_mmdet.ops`; ``None`` takes the fastest that is there.
+        backend: of ``ghm_mmdet.ops``; ``None`` takes the fastest that is there.
 
     Returns:
         A scalar, or with ``"none"`` the shape of ``logits``, for softmax without its last dimension; float32, or

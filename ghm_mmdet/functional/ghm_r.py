@@ -68,7 +68,7 @@ def ghm_r_loss(
             with all samples, whatever the share of each rank; ``avg_factor`` is that of the ranks together.
         reduction: ``"mean"`` for L, ``"sum"`` for L without its divisor, ``"none"`` for the :math:`\beta_i\, ASL1` of
             each element.
-        backend: of :mod:`ghm_mmdet.ops`; ``None`` takes the fastest that is there.
+        backend: of ``ghm_mmdet.ops``; ``None`` takes the fastest that is there.
 
     Returns:
         A scalar, or the shape of ``pred`` with ``"none"``; float32, or float64 for float64 input. Empty or entirely

@@ -27,7 +27,7 @@ def harmonized_loss(
     """The loss of the elements together, or of each with ``reduction="none"``.
 
     Args:
-        kind: as in :mod:`ghm_mmdet.ops.elements`, or ``"label"``.
+        kind: as in ``ghm_mmdet.ops.elements``, or ``"label"``.
         pred: floating point, shape (N, C).
         target: shape (N, C), or integer labels of shape (N,) for ``"label"``.
         weight: real, shape (N, 1) or (N, C); elements above 0 count. ``None`` where all do.

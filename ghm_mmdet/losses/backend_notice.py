@@ -22,8 +22,8 @@ class BackendNotice:
     backend: str | None
 
     def _built(self) -> None:
-        # A Runner makes its logger before its model.
-        if MMLogger._instance_dict:
+        # A Runner makes a logger of its own before its model; without one there is no log to write into.
+        if MMLogger.get_current_instance().instance_name != "mmengine":
             _log(self.backend or ops.backend_for(get_device()))
 
 

@@ -9,4 +9,4 @@ from ghm_mmdet.registry import MODELS
 
 @MODELS.register_module()
 class GHMC(BackendNotice, nn.GHMC):
-    """Gradient harmonizing classification loss for mmdet's configs, which is :class:`ghm_mmdet.nn.GHMC`."""
+    """Gradient harmonizing classification loss for mmdet's configs, which is ``ghm_mmdet.nn.GHMC``."""

@@ -9,4 +9,4 @@ from ghm_mmdet.registry import MODELS
 
 @MODELS.register_module()
 class GHMR(BackendNotice, nn.GHMR):
-    """Gradient harmonizing regression loss for mmdet's configs, which is :class:`ghm_mmdet.nn.GHMR`."""
+    """Gradient harmonizing regression loss for mmdet's configs, which is ``ghm_mmdet.nn.GHMR``."""

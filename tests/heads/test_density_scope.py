@@ -218,7 +218,7 @@ def test_softmax_ghm_in_a_sigmoid_head_is_refused(head_of, batch_of):
 
 @pytest.mark.parametrize(("name", "rpn", "loss_cls", "_"), HEADS)
 def test_softmax_ghm_gets_its_background_logit(head_of, batch_of, name, rpn, loss_cls, _):
-    softmax = dict(type="ghm_mmdet.GHMC", use_sigmoid=False, bins=10)
+    softmax = dict(type="ghm_mmdet.GHMC", use_sigmoid=False, bins=10, momentum=0)
     head = head_of(f"ghm_mmdet.{name}", softmax, L1, rpn=rpn, density_scope="batch")
     batch = batch_of(head, labels=1 if rpn else 3)
     assert head.cls_out_channels == (2 if rpn else 4)

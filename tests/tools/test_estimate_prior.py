@@ -45,7 +45,7 @@ def test_prints_the_numbers_and_what_to_write(tmp_path, data, detector, head):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--max-images", 0], ["--max-images must be at least 1, got 0"]),
+        (["--max-images", 0], ["--max-images: got '0'"]),
         (["--module", "bbox_head.gone"], ["has no layer 'gone'"]),
         (["--cfg-options", "model.bbox_head.loss_cls.use_sigmoid=False"], ["bbox_head (RetinaHead)", "softmax"]),
         (["--cfg-options", "train_dataloader.dataset.ann_file=gone.json"], ["annotation file not found", "gone.json"]),
