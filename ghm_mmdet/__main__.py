@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from ghm_mmdet.cli.arguments import Parser
+from ghm_mmdet.cli.locale import use_utf8
 from ghm_mmdet.cli.paths import ROOT, find_config
 from ghm_mmdet.errors import UserError, plain_errors
 
@@ -62,6 +63,8 @@ def make_parser(name: str, prog: str | None = None) -> argparse.ArgumentParser:
 
 def run_command(name: str, arguments: Sequence[str] | None = None, prog: str | None = None) -> None:
     """Runs a command, by default with the arguments of this process, and ends with its exit code unless that is 0."""
+    if arguments is None:
+        use_utf8()
     words = sys.argv[1:] if arguments is None else list(arguments)
     with plain_errors():
         args = make_parser(name, prog).parse_args([find_config(word) for word in words])
@@ -72,6 +75,8 @@ def run_command(name: str, arguments: Sequence[str] | None = None, prog: str | N
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    if arguments is None:
+        use_utf8()
     words = sys.argv[1:] if arguments is None else list(arguments)
     if not words or words[0] in ("-h", "--help"):
         print(usage())

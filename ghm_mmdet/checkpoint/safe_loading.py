@@ -211,8 +211,13 @@ def check_resumable(checkpoint: Mapping, path: str) -> None:
     missing = [
         key for key in ("state_dict", "message_hub", "optimizer") if not isinstance(checkpoint.get(key), Mapping)
     ]
-    if missing or not has_place:
-        lacks = ", ".join(missing + ([] if has_place else ["meta.epoch and meta.iter"]))
+    seed = meta.get("seed") if isinstance(meta, Mapping) else None
+    has_seed = seed is None or isinstance(seed, int)
+    has_schedulers = isinstance(checkpoint.get("param_schedulers", []), (list, Mapping))
+    lacking = {"meta.epoch and meta.iter": has_place, "meta.seed": has_seed, "param_schedulers": has_schedulers}
+    missing += [name for name, is_there in lacking.items() if not is_there]
+    if missing:
+        lacks = ", ".join(missing)
         raise UserError(f"nothing to resume in {path}: it lacks {lacks}.\n{ANEW}")
     try:
         MessageHub("probe").load_state_dict(dict(checkpoint["message_hub"]))

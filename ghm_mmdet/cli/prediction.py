@@ -23,6 +23,7 @@ from ghm_mmdet.checkpoint.safe_loading import (
     load_weights,
     read_checkpoint,
 )
+from ghm_mmdet.cli.drawn_text import draw_names_as_written
 from ghm_mmdet.cli.progress import track
 from ghm_mmdet.config import load_config, require_parts
 from ghm_mmdet.data_check.preflight import build_part, check_work_dir, enter_default_scope
@@ -84,34 +85,61 @@ def run(cfg: Config, images: list[str], args: argparse.Namespace) -> None:
         # The visualizer has no folder for logs, and needs none.
         warnings.filterwarnings("ignore", message="Failed to add .*VisBackend")
         inferencer = DetInferencer(cfg, args.checkpoint, device=args.device, show_progress=False)
-    unreadable, detections = [], 0
+        draw_names_as_written((inferencer.visualizer.dataset_meta or {}).get("classes", ()))
+    failed: dict[str, Exception | None] = {}
+    detections = 0
+
+    def predict(batch: list[str]) -> list[dict]:
+        """The predictions of those images that can be predicted; the others are put into `failed`."""
+        try:
+            return inferencer(
+                batch,
+                batch_size=args.batch_size,
+                pred_score_thr=args.pred_score_thr,
+                no_save_vis=args.no_save_vis,
+                no_save_pred=args.no_save_pred,
+                out_dir=args.out,
+            )["predictions"]
+        except UserError:
+            raise
+        except Exception as error:
+            # An image that the pipeline or the memory has no place for must not cost the others theirs.
+            if len(batch) > 1:
+                return [found for image in batch for found in predict([image])]
+            failed[batch[0]] = error
+            return []
+
     for start in track(range(0, len(images), args.batch_size), "images"):
         batch = images[start : start + args.batch_size]
-        broken = [image for image in batch if not _is_readable(image)]
-        unreadable += broken
-        batch = [image for image in batch if image not in broken]
-        if not batch:
-            continue
-        results = inferencer(
-            batch,
-            batch_size=args.batch_size,
-            pred_score_thr=args.pred_score_thr,
-            no_save_vis=args.no_save_vis,
-            no_save_pred=args.no_save_pred,
-            out_dir=args.out,
-        )
-        detections += sum(score >= args.pred_score_thr for found in results["predictions"] for score in found["scores"])
-    done = len(images) - len(unreadable)
+        failed |= dict.fromkeys(image for image in batch if not _is_readable(image))
+        batch = [image for image in batch if image not in failed]
+        for found in predict(batch) if batch else ():
+            detections += sum(score >= args.pred_score_thr for score in found["scores"])
+    done = len(images) - len(failed)
     if done:
         print(f"{done} images, {detections} detections with a score of at least {args.pred_score_thr}")
         for folder, left_out in (("vis", args.no_save_vis), ("preds", args.no_save_pred)):
             if not left_out:
                 print(f"written: {os.path.join(args.out, folder)}")
-    if unreadable:
-        for image in unreadable[1:]:
-            print_notice(f"cannot decode the image {os.path.abspath(image)}")
-        rest = f"\n{len(unreadable)} of {len(images)} images are like this; the others are done." if done else ""
-        raise UserError(f"cannot decode the image {os.path.abspath(unreadable[0])}{rest}")
+    if not failed:
+        return
+    unexpected = [error for error in failed.values() if error is not None and not isinstance(error, cv2.error)]
+    if not done and unexpected:
+        # What no image survives is no image's fault.
+        raise unexpected[0]
+    first, *others = (_told(image, error) for image, error in failed.items())
+    for line in others:
+        print_notice(line)
+    rest = f"\n{len(failed)} of {len(images)} images are like this; the others are done." if done else ""
+    raise UserError(f"{first}{rest}")
+
+
+def _told(image: str, error: Exception | None) -> str:
+    where = os.path.abspath(image)
+    if error is None:
+        return f"cannot decode the image {where}"
+    height, width = mmcv.imfrombytes(fileio.get(image)).shape[:2]
+    return f"cannot predict on the image {where}, {width} x {height}: {' '.join(str(error).split())[:200]}"
 
 
 def _is_readable(image: str) -> bool:

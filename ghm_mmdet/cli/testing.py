@@ -17,6 +17,7 @@ from ghm_mmdet.checkpoint.safe_loading import (
     read_checkpoint,
 )
 from ghm_mmdet.cli.config_parts import check_parts
+from ghm_mmdet.cli.drawn_text import draw_names_as_written
 from ghm_mmdet.cli.quiet_runner import QuietRunner
 from ghm_mmdet.cli.tta import use_test_time_augmentation
 from ghm_mmdet.config import load_config, require_parts
@@ -64,9 +65,11 @@ def preflight(cfg: Config) -> None:
     check_logits(detector)
     load_weights(detector, read_checkpoint(cfg.load_from), cfg.load_from)
     check_work_dir(cfg.work_dir)
+    draw_names_as_written(name for names in classes.values() for name in names)
 
 
 def run(cfg: Config, args: argparse.Namespace) -> None:
+    draw_names_as_written()
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else QuietRunner.from_cfg(cfg)
     if args.out is not None:
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))

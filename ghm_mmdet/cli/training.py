@@ -30,6 +30,7 @@ from ghm_mmdet.checkpoint.safe_loading import (
 )
 from ghm_mmdet.cli.amp import set_amp_optim_wrapper
 from ghm_mmdet.cli.config_parts import build_optimizer, check_parts, check_schedulers
+from ghm_mmdet.cli.drawn_text import draw_names_as_written
 from ghm_mmdet.cli.learning_rate import enable_auto_scale, warn_about_batch_size
 from ghm_mmdet.cli.quiet_runner import QuietRunner
 from ghm_mmdet.cli.signals import stopped_by_signals
@@ -121,6 +122,7 @@ def share_checkpoint_choice(cfg: Config) -> None:
 def run(cfg: Config) -> None:
     # On a full disk the logger would print a traceback for each line of the log.
     logging.raiseExceptions = False
+    draw_names_as_written()
     with stopped_by_signals(lambda: _where_to_go_on(cfg)):
         runner = RUNNERS.build(cfg) if "runner_type" in cfg else QuietRunner.from_cfg(cfg)
         protect_checkpoints(runner)

@@ -25,7 +25,8 @@ def hard_anchors(
         iou_threshold: an anchor is suppressed by one of higher score and IoU above this, whatever their classes.
         num: how many are kept; ``None`` for no limit, with ``neg_pos_ratio`` alone.
         neg_pos_ratio: r; keep the P hardest positives left and the r max(P, 1) hardest negatives left, where P is the
-            number of positives left, or as many of them as ``num`` has room for. Without positives negatives are thus
+            number of positives left, or as many of them as ``num`` has room for, at least one; negatives fill what is
+            left of ``num`` at most. Without positives negatives are thus
             kept as for one, with few negatives all of them. ``None`` keeps the hardest, positive or not.
 
     Returns:
@@ -49,9 +50,9 @@ def hard_anchors(
             kept, wanted = left[:num], num
         else:
             left_positive = ranked_positive[left]
-            most = None if num is None else int(num / (1 + neg_pos_ratio))
-            positives = left[left_positive][:most]
-            wanted = int(neg_pos_ratio * max(len(positives), 1))
+            room = len(order) if num is None else num
+            positives = left[left_positive][: room if num is None else max(1, int(num / (1 + neg_pos_ratio)))]
+            wanted = min(int(neg_pos_ratio * max(len(positives), 1)), room - len(positives))
             negatives = left[~left_positive][:wanted]
             kept, wanted = torch.cat((positives, negatives)), wanted + len(positives)
         if len(kept) == wanted or prefix >= len(order):

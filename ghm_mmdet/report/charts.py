@@ -16,7 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
+from ghm_mmdet.cli.drawn_text import draw_names_as_written
+
 matplotlib.use("Agg")
+draw_names_as_written()
 
 # Runs differ in colour and in dashes; with more of them both begin anew.
 DASHES = ("solid", (0, (5, 2)), (0, (1, 1.5)), (0, (7, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (9, 3)))

@@ -30,9 +30,12 @@ def naive_choice(score, boxes, positive, threshold, num, ratio):
         return set(left[:num])
     positives = [i for i in left if positive[i]]
     if num is not None:
-        positives = positives[: int(num / (1 + ratio))]
+        positives = positives[: max(1, int(num / (1 + ratio)))]
     negatives = [i for i in left if not positive[i]]
-    return set(positives + negatives[: int(ratio * max(len(positives), 1))])
+    wanted = int(ratio * max(len(positives), 1))
+    if num is not None:
+        wanted = min(wanted, num - len(positives))
+    return set(positives + negatives[:wanted])
 
 
 def random_anchors(count, seed, positives=0.05):
@@ -41,6 +44,17 @@ def random_anchors(count, seed, positives=0.05):
     boxes = torch.cat((corner, corner + 10 + torch.rand(count, 2, generator=generator) * 30), 1)
     positive = torch.rand(count, generator=generator) < positives
     return torch.rand(count, generator=generator), boxes, positive
+
+
+@pytest.mark.parametrize(("num", "ratio"), [(2, 3), (3, 3), (1, 3), (5, 100)])
+def test_room_for_fewer_than_the_ratio_asks(num, ratio):
+    """The hardest positive is kept, and never more anchors than num."""
+    score, boxes, positive = random_anchors(200, 1, positives=0.3)
+    kept = hard_anchors(score, boxes, positive, num=num, neg_pos_ratio=ratio)
+    assert positive[kept].sum() == 1
+    assert len(kept) == num
+    alone = hard_anchors(score, boxes, torch.zeros_like(positive), num=num, neg_pos_ratio=ratio)
+    assert len(alone) == min(num, ratio)
 
 
 @settings(max_examples=60, deadline=None)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 import ast
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from tools.running import REPO, assert_plain, call_tool, pretrained_config, run_tool
 
 from ghm_mmdet.__main__ import COMMANDS, make_parser
+from ghm_mmdet.checkpoint.resuming import newest_whole_checkpoint
 from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints, check_resumable, read_checkpoint
 from ghm_mmdet.errors import IncompleteCheckpointError, RefusedCheckpointError
 
@@ -173,6 +176,102 @@ def test_every_cut_of_a_checkpoint_is_torn(shapes, tmp_path: Path) -> None:
         with pytest.raises(IncompleteCheckpointError, match=r"cut\.pth"):
             read_checkpoint(str(tmp_path / "cut.pth"))
     assert "state_dict" in read_checkpoint(str(shapes.checkpoint))
+
+
+def test_flipped_bits_are_found(fails, shapes, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """In the middle of a tensor, in the last one, and in the pickle: a zip file has a checksum of each."""
+    whole = shapes.checkpoint.read_bytes()
+    with zipfile.ZipFile(shapes.checkpoint) as file:
+        entries = [entry for entry in file.infolist() if "/data/" in entry.filename and entry.file_size > 1000]
+    run = tmp_path / "run"
+    run.mkdir()
+    for entry in (entries[0], entries[len(entries) // 2], entries[-1]):
+        flipped = bytearray(whole)
+        flipped[whole.index(entry.filename.encode(), entry.header_offset) + len(entry.filename) + 500] ^= 0x40
+        bad = tmp_path / "bad.pth"
+        bad.write_bytes(flipped)
+        fails("test", [shapes.config, bad], "the checkpoint is damaged", str(bad))
+        fails("train", [shapes.config, "--resume", bad], "the checkpoint is damaged", str(bad))
+    (run / "epoch_1.pth").write_bytes((shapes.run / "epoch_1.pth").read_bytes())
+    (run / "epoch_2.pth").write_bytes(flipped)
+    (run / "last_checkpoint").write_text(str(run / "epoch_2.pth"))
+    found = newest_whole_checkpoint(Config({"work_dir": str(run)}))
+    assert found[0] == str(run / "epoch_1.pth")
+    assert "not whole: epoch_2.pth" in capsys.readouterr().err
+
+
+def test_weights_that_are_no_numbers(fails, shapes, tmp_path: Path) -> None:
+    for number, value in enumerate((float("nan"), float("inf"), -float("inf"))):
+        whole = torch.load(shapes.checkpoint, weights_only=False)
+        whole["state_dict"]["bbox_head.retina_reg.bias"][number] = value
+        torch.save(whole, tmp_path / "bad.pth")
+        fails("test", [shapes.config, tmp_path / "bad.pth"], "bbox_head.retina_reg.bias is not finite", "bad.pth")
+    fails("train", [shapes.config, "--resume", tmp_path / "bad.pth"], "is not finite", "bad.pth")
+
+
+def odd_checkpoints(whole: dict) -> dict[str, tuple[dict, str]]:
+    """By what is odd in them, and what is said about it."""
+    hub, meta = whole["message_hub"], whole["meta"]
+    return {
+        "state_dict is a list": (whole | {"state_dict": [1]}, "state_dict"),
+        "state_dict is a tensor": (whole | {"state_dict": torch.zeros(3)}, "state_dict"),
+        "integer keys": (whole | {"state_dict": dict(enumerate(whole["state_dict"].values()))}, "by their names"),
+        "message_hub is a list": (whole | {"message_hub": []}, "message_hub"),
+        "message_hub has no keys": (whole | {"message_hub": {}}, "message_hub"),
+        "log_scalars is a list": (whole | {"message_hub": hub | {"log_scalars": [1]}}, "message_hub"),
+        "runtime_info is text": (whole | {"message_hub": hub | {"runtime_info": "x"}}, "message_hub"),
+        "optimizer is a list": (whole | {"optimizer": []}, "optimizer"),
+        "optimizer is empty": (whole | {"optimizer": {}}, "the optimizer of"),
+        "groups are numbers": (whole | {"optimizer": {"state": {}, "param_groups": [1]}}, "the optimizer of"),
+        "meta is a list": (whole | {"meta": []}, "meta.epoch"),
+        "epoch is text": (whole | {"meta": meta | {"epoch": "1"}}, "meta.epoch"),
+        "seed is text": (whole | {"meta": meta | {"seed": "x"}}, "meta.seed"),
+        "param_schedulers is a number": (whole | {"param_schedulers": 3}, "param_schedulers"),
+    }
+
+
+def test_odd_checkpoints_are_not_resumed(fails, shapes, tmp_path: Path) -> None:
+    whole = torch.load(shapes.run / "epoch_1.pth", weights_only=False)
+    for odd, expected in odd_checkpoints(whole).values():
+        torch.save(odd, tmp_path / "odd.pth")
+        fails("train", [shapes.config, "--resume", tmp_path / "odd.pth"], str(tmp_path / "odd.pth"), expected)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        'optimizer=dict(_delete_=True, type="AdamW", lr=1e-4)',
+        'optimizer=dict(_delete_=True, type="RMSprop", lr=1e-4)',
+        "paramwise_cfg=dict(norm_decay_mult=0.0)",
+        "paramwise_cfg=dict(bias_lr_mult=2.0, bias_decay_mult=0.0)",
+    ],
+)
+def test_another_optimizer_is_not_resumed(change: str, fails, shapes, tmp_path: Path) -> None:
+    config = tmp_path / "other.py"
+    config.write_text(f'_base_ = "{shapes.config}"\noptim_wrapper = dict({change})\n')
+    expected = ("is another one than optim_wrapper describes", "epoch_1.pth", "load_from=PATH")
+    fails("train", [config, "--resume", shapes.run / "epoch_1.pth"], *expected)
+
+
+def test_a_training_without_an_iteration_does_not_start(fails, shapes) -> None:
+    first, last = shapes.run / "epoch_1.pth", shapes.checkpoint
+    for arguments, *expected in (
+        (["--resume", last], "no iteration to train", str(last), "is at epoch 2", "max_epochs is 2"),
+        (["--work-dir", shapes.run, "--resume"], "no iteration to train", str(last)),
+        (["--resume", first, "--cfg-options", "train_cfg.max_epochs=1"], "is at epoch 1", "max_epochs is 1"),
+        (["--cfg-options", "train_cfg.max_epochs=0"], "no iteration to train", "max_epochs is 0"),
+        (["--cfg-options", "train_cfg.max_epochs=1.5"], "no iteration to train", "max_epochs is 1.5"),
+        (["--cfg-options", "train_cfg.val_interval=0"], "val_interval is 0"),
+    ):
+        fails("train", [shapes.config, *arguments], *expected)
+
+
+def test_other_classes_name_the_flag(fails, shapes, tmp_path: Path) -> None:
+    weights = torch.load(shapes.checkpoint, weights_only=False)["state_dict"]
+    weights["bbox_head.retina_cls.weight"] = torch.zeros(9, 16, 3, 3)
+    torch.save({"state_dict": weights}, tmp_path / "other.pth")
+    arguments = [shapes.config, "--cfg-options", f"load_from={tmp_path / 'other.pth'}"]
+    fails("train", arguments, "does not fit the model", "--allow-partial-load")
 
 
 def test_checkpoint_that_does_not_fit(fails, shapes, tmp_path: Path) -> None:

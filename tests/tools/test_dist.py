@@ -59,6 +59,10 @@ def averages(run: Path, when: str) -> list[torch.Tensor]:
     return [torch.load(run / f"{when}_{rank}.pt") for rank in range(2)]
 
 
+def log_of(run: Path) -> str:
+    return "".join(path.read_text() for path in run.glob("*/*.log"))
+
+
 @pytest.mark.slow
 def test_two_ranks_train_resume_and_test_on_gloo(shapes, tmp_path: Path) -> None:
     """From another folder, into a work_dir with a space in its name.
@@ -77,7 +81,7 @@ def test_two_ranks_train_resume_and_test_on_gloo(shapes, tmp_path: Path) -> None
     changes = {"cwd": tmp_path, "PYTHONPATH": str(tmp_path)}
     done = run_script("dist_train.sh", *arguments, "--cfg-options", "train_cfg.max_epochs=1", **changes)
     assert done.returncode == 0, done.stderr
-    assert "GPU number: 2" in done.stdout
+    assert "GPU number: 2" in log_of(run)
     # Eight images, two per rank and step: the two ranks share the epoch.
     assert re.findall(r"Epoch\(train\) +\[1\]\[(\d)/2\]", done.stdout) == ["1", "2"]
     assert done.stdout.count("The total batch is 4 (2 per rank, 2 ranks)") == 1
@@ -117,9 +121,64 @@ def test_two_machines(shapes, tmp_path: Path) -> None:
         first, second = (launch.result() for launch in launches)
     for launch in (first, second):
         assert launch.returncode == 0, launch.stderr
-    assert "GPU number: 2" in first.stdout
+    assert "GPU number: 2" in log_of(tmp_path / "run")
     assert re.findall(r"Epoch\(train\) +\[1\]\[(\d)/2\]", first.stdout) == ["1", "2"]
     assert (tmp_path / "run" / "epoch_1.pth").is_file()
+
+
+# Does what it is told in the third iteration of a rank.
+FAIL = """
+import os, signal
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from ghm_mmdet.errors import UserError
+
+@HOOKS.register_module()
+class FailHook(Hook):
+    def __init__(self, rank, what):
+        self.rank, self.what = rank, what
+
+    def after_train_iter(self, runner, **_):
+        if runner.iter == 2 and runner.rank == self.rank:
+            exec(self.what)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("rank", "what", "code", "expected"),
+    [
+        (1, "raise UserError('no such thing\\\\nTake another.')", 2, "error: no such thing\nTake another."),
+        (0, "raise UserError('no such thing')", 2, "error: no such thing"),
+        (1, "os.kill(os.getpid(), signal.SIGKILL)", 2, "error: rank 1 was ended by SIGKILL, as the kernel does"),
+        (1, "1 / 0", 1, "error: rank 1 failed with exit code 1; its traceback is above."),
+        (1, "os.kill(os.getppid(), signal.SIGTERM)", 143, "stopped by SIGTERM. The newest checkpoint is "),
+    ],
+)
+def test_a_rank_that_fails_has_the_last_word(rank, what, code, expected, shapes, tmp_path: Path) -> None:
+    (tmp_path / "failing_rank.py").write_text(FAIL)
+    config = tmp_path / "failing.py"
+    config.write_text(
+        f'_base_ = "{shapes.config}"\ncustom_imports = dict(imports="failing_rank")\n'
+        f'custom_hooks = [dict(type="FailHook", rank={rank}, what="{what}")]\n'
+        "train_cfg = dict(max_epochs=200)\n"
+    )
+    changes = {"cwd": tmp_path, "PYTHONPATH": str(tmp_path)}
+    done = run_script("dist_train.sh", config, 2, "--work-dir", tmp_path / "run", **changes)
+    assert done.returncode == code, done.stderr
+    last = "\n".join(done.stderr.strip().splitlines()[-1 - expected.count("\n") :])
+    assert last.startswith(expected), done.stderr
+    assert done.stderr.count("error: ") == (code != 143)
+    assert done.stderr.count("Traceback") == (code == 1), done.stderr
+
+
+def test_a_port_in_use(shapes, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = run_script("dist_train.sh", shapes.config, 2, cwd=tmp_path, PORT=port)
+    assert_plain(done.returncode, done.stderr, f"the port {port} is in use", "PORT=")
 
 
 # Starts its command once for each task, as srun does; scontrol names the first machine of the job.
@@ -146,7 +205,7 @@ def test_slurm_trains(shapes, tmp_path: Path) -> None:
     arguments = ["partition", "job", shapes.config, tmp_path / "run", *options]
     done = run_script("slurm_train.sh", *arguments, cwd=tmp_path, **changes)
     assert done.returncode == 0, done.stderr
-    assert "GPU number: 2" in done.stdout
+    assert "GPU number: 2" in log_of(tmp_path / "run")
     assert re.findall(r"Epoch\(train\) +\[1\]\[(\d)/2\]", done.stdout) == ["1", "2"]
     assert (tmp_path / "run" / "epoch_1.pth").is_file()
 

@@ -78,6 +78,31 @@ def test_unreadable_images_are_named_and_the_others_done(shapes, tmp_path: Path,
     assert sorted(path.stem for path in (tmp_path / "out" / "preds").iterdir()) == ["1", "2", "4", "5", "6", "7"]
 
 
+def test_an_image_that_fails_does_not_cost_the_others(shapes, tmp_path: Path, capsys) -> None:
+    images = tmp_path / "images"
+    shutil.copytree(shapes.data / "images", images)
+    cv2.imwrite(str(images / "long.png"), numpy.zeros((1, 30000, 3), numpy.uint8))
+    cv2.imwrite(str(images / "2high.png"), numpy.zeros((9000, 2, 3), numpy.uint8))
+    (images / "5broken.png").write_bytes(b"x")
+    with pytest.raises(SystemExit) as stop:
+        predict(images, shapes.config, shapes.checkpoint, "--out", tmp_path / "out", "--batch-size", 3)
+    said = capsys.readouterr()
+    assert_plain(stop.value.code, said.err, "2high.png, 2 x 9000", "3 of 11 images", "the others are done")
+    assert f"cannot predict on the image {images / 'long.png'}, 30000 x 1" in said.err
+    assert f"cannot decode the image {images / '5broken.png'}" in said.err
+    assert sorted(path.stem for path in (tmp_path / "out" / "preds").iterdir()) == list("01234567")
+
+
+def test_names_with_dollars_and_without_a_font(shapes, tmp_path: Path, capsys) -> None:
+    whole = torch.load(shapes.checkpoint, weights_only=False)
+    whole["meta"]["dataset_meta"]["classes"] = ("$a$^", "\u732b\u72ac", "US$ _{$")
+    torch.save(whole, tmp_path / "names.pth")
+    arguments = ["--out", tmp_path / "out", "--pred-score-thr", 0.0]
+    predict(shapes.data / "images" / "0.png", shapes.config, tmp_path / "names.pth", *arguments)
+    assert (tmp_path / "out" / "vis" / "0.png").is_file()
+    assert "Glyph" not in capsys.readouterr().err
+
+
 def test_bad_input_is_plain(shapes: Shapes, fails, tmp_path: Path) -> None:
     image = shapes.data / "images" / "0.png"
     (tmp_path / "empty").mkdir()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,8 +13,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tools.running import REPO, environment, run_tool
+from tools.running import REPO, assert_plain, environment, run_tool
 
+from ghm_mmdet.checkpoint import lock
+from ghm_mmdet.checkpoint.lock import lock_work_dir
 from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints, read_checkpoint
 
 
@@ -154,3 +158,94 @@ def test_amp_runs_on_a_cpu_with_one_kept_checkpoint(shapes, tmp_path: Path) -> N
     mixed = re.search(r"\[1\]\[1/4\].*loss: ([\d.]+)", done.stdout)[1]
     assert float(mixed) == pytest.approx(float(undisturbed), rel=0.05)
     assert mixed != undisturbed
+
+
+def start(*arguments: object, **options: object) -> subprocess.Popen:
+    command = [sys.executable, "-u", str(REPO / "tools/train.py"), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def wait_for(process: subprocess.Popen, text: str) -> None:
+    assert any(text in line for line in process.stdout), process.stderr.read()
+
+
+LONG = ("train_cfg.max_epochs=500", "default_hooks.checkpoint.max_keep_ckpts=1")
+
+
+@pytest.mark.parametrize(("signum", "workers"), [(signal.SIGINT, 1), (signal.SIGTERM, 0)])
+def test_a_signal_ends_it_in_one_line_that_names_the_checkpoint(signum, workers, shapes, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    options = [*LONG, f"train_dataloader.num_workers={workers}"]
+    process = start(shapes.config, "--work-dir", run, "--cfg-options", *options, env=environment())
+    wait_for(process, "Saving checkpoint at 2 epochs")
+    wait_for(process, "Epoch(train)")
+    process.send_signal(signum)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 128 + signum, error
+    assert "Traceback" not in error
+    last = error.strip().splitlines()[-1]
+    checkpoint = re.fullmatch(rf"stopped by {signum.name}\. The newest checkpoint is (.*); go on with --resume\.", last)
+    read_checkpoint(checkpoint[1])
+    assert [path.name for path in run.glob("*.pth")] == [Path(checkpoint[1]).name]
+    assert not list(run.glob(".*.part"))
+
+
+def test_a_second_training_in_the_folder_does_not_start(shapes, tmp_path: Path, fails) -> None:
+    """While the first goes on; when it has been killed, the folder is free at once, whatever its workers do."""
+    run = tmp_path / "run"
+    options = [*LONG, "train_dataloader.num_workers=1"]
+    process = start(shapes.config, "--work-dir", run, "--cfg-options", *options, env=environment())
+    try:
+        wait_for(process, "Saving checkpoint at 1 epochs")
+        second = run_tool("train.py", shapes.config, "--work-dir", run, "--resume", "--cfg-options", *LONG)
+        assert_plain(second.returncode, second.stderr, f"process {process.pid} on", str(run), "--work-dir PATH")
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.communicate()
+    lock_work_dir(str(run))
+    (held,) = lock._held
+    held.close()
+    lock._held.clear()
+
+
+def limit_files() -> None:
+    """As on a disk that has room for logs and none for another checkpoint."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+
+def test_a_full_disk_costs_no_checkpoint(shapes, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    shutil.copy(shapes.run / "epoch_1.pth", run)
+    assert os.path.getsize(run / "epoch_1.pth") > 150_000
+    options = ["--cfg-options", "default_hooks.checkpoint.max_keep_ckpts=1"]
+    arguments = [shapes.config, "--work-dir", run, "--resume", *options]
+    process = start(*arguments, env=environment(), preexec_fn=limit_files)
+    _, error = process.communicate()
+    assert_plain(process.returncode, error, f"cannot write the checkpoint {run / 'epoch_2.pth'}", "--resume")
+    assert [path.name for path in run.glob("*.pth*")] == ["epoch_1.pth"]
+    assert not list(run.glob(".*.part"))
+    # What kills leave, and an earlier version did.
+    (run / ".epoch_2.pth.part").write_bytes(b"half")
+    done = run_tool("train.py", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in run.glob("*.pth*")) == ["epoch_1.pth", "epoch_2.pth"]
+    assert not list(run.glob(".*.part"))
+
+
+def test_a_batch_larger_than_the_data_does_not_start(shapes, tmp_path: Path) -> None:
+    options = ["train_dataloader.batch_size=9", "train_dataloader.drop_last=True"]
+    options += ["train_dataloader.batch_sampler=None"]
+    done = run_tool("train.py", shapes.config, "--work-dir", tmp_path / "run", "--cfg-options", *options)
+    assert_plain(done.returncode, done.stderr, "no iteration to train")
+    assert not list((tmp_path / "run").glob("*.pth"))
+
+
+def test_a_locale_that_is_not_utf8(shapes, tmp_path: Path) -> None:
+    config = tmp_path / "\u732b.py"
+    config.write_text(f'_base_ = "{shapes.config}"\nnames = ("\u732b", "\u00e9")\n', encoding="utf-8")
+    ascii_only = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = run_tool("train.py", config, "--work-dir", tmp_path / "run", **ascii_only)
+    assert done.returncode == 0, done.stderr
+    assert "\u732b" in (tmp_path / "run" / config.name).read_text(encoding="utf-8")

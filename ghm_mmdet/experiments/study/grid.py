@@ -89,7 +89,7 @@ def load_study(path: str | Path, results: Path) -> tuple[Config, list[Run]]:
         UserError: the config is missing, unreadable or wrong, does not fit those of the methods, or the search that it
             is tuned by is not finished.
     """
-    path = Path(path)
+    path = Path(path).absolute()
     study = load_study_config(path)
     tuned_by, search = study.get("tuned_by"), study.get("search")
     tuning = _finished(path.with_name(f"{tuned_by}.py"), results) if tuned_by else []

@@ -7,12 +7,16 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
 
+from mmengine.config import Config, ConfigDict
+
+from ghm_mmdet.cli.config_parts import evaluators_of
 from ghm_mmdet.errors import UserError
 from ghm_mmdet.experiments.study.average_precision import average_precision
 from ghm_mmdet.experiments.study.grid import Run
@@ -43,7 +47,8 @@ def train(run: Run, folder: Path, threads: int, lock: int, scenes: MadeScenes | 
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     config = copy.deepcopy(run.config) if scenes is None else moved(run.config, scenes.path)
-    config.val_evaluator.outfile_prefix = str(folder / "detections")
+    evaluator = _coco_metric(config)
+    evaluator.outfile_prefix = str(folder / "detections")
     config.dump(folder / "study_run.py")
     ranks = config.get("ranks", 1)
     command = ["-m", "ghm_mmdet", "train", str(folder / "study_run.py"), "--work-dir", str(folder)]
@@ -73,20 +78,33 @@ def train(run: Run, folder: Path, threads: int, lock: int, scenes: MadeScenes | 
     }
     detections = folder / "detections.bbox.json"
     if done.returncode != 0:
-        row["error"] = _reason(folder / "output.txt", run)
+        row["error"] = _reason(folder / "output.txt", run, done.returncode)
     elif not detections.is_file():
         # mmdet writes no file where nothing was detected.
         row["error"] = "nothing was detected"
     else:
         truth = folder / "detections.gt.json"
-        row["ap"] = average_precision(truth if truth.is_file() else Path(config.val_evaluator.ann_file), detections)
+        row["ap"] = average_precision(truth if truth.is_file() else Path(evaluator.ann_file), detections)
     for checkpoint in folder.glob("*.pth"):
         checkpoint.unlink()
     return row
 
 
-def _reason(output: Path, run: Run) -> str:
-    lines = output.read_text(encoding="utf-8").strip().splitlines() or ["it wrote nothing"]
+def _coco_metric(config: Config) -> ConfigDict:
+    for _, evaluator in evaluators_of(config, "val"):
+        if str(evaluator.get("type")).rpartition(".")[2] == "CocoMetric":
+            return evaluator
+    raise UserError(
+        f"a study measures with CocoMetric, and val_evaluator has none: {config.filename}\n"
+        "Add dict(type='CocoMetric', metric='bbox') to it."
+    )
+
+
+def _reason(output: Path, run: Run, returncode: int) -> str:
+    lines = output.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it wrote nothing"]
+    if returncode < 0:
+        name = signal.Signals(-returncode).name
+        lines.append(f"it was ended by {name}" + ", as the kernel does when memory runs out" * (name == "SIGKILL"))
     reason = next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1]).removeprefix("error: ")
     if not re.search(r" is (nan|-?inf) at iteration ", reason):
         raise UserError(f"{run.name} failed: {reason}\nIts whole output is in {output.absolute()}")
@@ -99,7 +117,7 @@ def _loss_curve(folder: Path) -> dict:
     losses = []
     for values in read_json_lines(scalars[-1])[0].values() if scalars else ():
         # A NaN, which JSON does not know, reads as a float all the same.
-        if "loss" in values and re.fullmatch(r"\d+", str(values.get("step", ""))):
+        if isinstance(values, dict) and "loss" in values and re.fullmatch(r"\d+", str(values.get("step", ""))):
             losses.append((values["step"], values["loss"]))
     kept = losses[:: max(1, len(losses) // POINTS)]
     finite = [(step, loss) for step, loss in kept if abs(loss) < float("inf")]

@@ -9,6 +9,8 @@ from statistics import fmean
 from ghm_mmdet.errors import UserError
 from ghm_mmdet.json_lines import append_json_line, read_json_lines
 
+# What a row is found by.
+ROW = {"method", "config_hash"}
 # A detector below this mAP has learned nothing.
 COLLAPSED = 0.01
 
@@ -25,6 +27,13 @@ def read_results(path: Path) -> list[dict]:
     for number in broken:
         if number < max(rows, default=0):
             raise UserError(f"line {number} of {path.absolute()} is no JSON.\nTake the line out.")
+    for number, row in rows.items():
+        if not isinstance(row, dict) or not set(row) >= ROW or not {"ap", "error"} & set(row):
+            lacking = sorted(ROW - set(row)) if isinstance(row, dict) else []
+            raise UserError(
+                f"line {number} of {path.absolute()} is no result of a study"
+                f"{f', it has no {lacking[0]}' if lacking else ''}.\nTake the line out."
+            )
     return list(rows.values())
 
 

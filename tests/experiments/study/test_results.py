@@ -12,7 +12,8 @@ from ghm_mmdet.experiments.study.results import append_result, best_setting, col
 
 def row(method: str, lr: float, value: float | None, seed: int = 0) -> dict:
     result = {"error": "loss_cls is nan"} if value is None else {"ap": {"mAP": value}}
-    return {"method": method, "setting": {"lr": lr, "loss_weight": 1}, "seed": seed, **result}
+    name = f"{method} {lr} {seed}"
+    return {"method": method, "config_hash": name, "setting": {"lr": lr, "loss_weight": 1}, "seed": seed, **result}
 
 
 def test_rows_come_back(tmp_path):
@@ -39,6 +40,16 @@ def test_a_broken_line_in_the_middle_is_named(tmp_path):
     path = tmp_path / "results.jsonl"
     path.write_text('{"method": "CE"}\n{"meth\n{"method": "CE"}\n')
     with pytest.raises(UserError, match=r"line 2 of .*results\.jsonl"):
+        read_results(path)
+
+
+@pytest.mark.parametrize("line", ["3", "[]", '"row"', "null", "{}", '{"method": "CE"}'])
+def test_a_line_that_is_no_row_is_named(line, tmp_path):
+    path = tmp_path / "results.jsonl"
+    append_result(path, row("CE", 0.01, 0.4))
+    with path.open("a") as file:
+        file.write(f"{line}\n")
+    with pytest.raises(UserError, match=r"line 2 of .*results\.jsonl is no result of a study"):
         read_results(path)
 
 
