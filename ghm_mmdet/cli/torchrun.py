@@ -53,18 +53,16 @@ def _network(text: str) -> str:
 
 def _failure(error: ChildFailedError, folder: Path) -> tuple[str, int]:
     """What the rank that failed first has to say, and the exit code."""
-    said = [path.read_text("utf-8") for kind in ("error", "lost") for path in sorted(folder.glob(f"{kind}_*"))]
-    # The agent ends the other ranks by SIGTERM.
-    killed = {rank: end.signal_name() for rank, end in error.failures.items() if end.exitcode < 0}
-    killed = {rank: name for rank, name in killed.items() if name != "SIGTERM"}
-    if killed and not list(folder.glob("error_*")):
-        rank, name = next(iter(killed.items()))
-        hint = ", as the kernel does when memory runs out" if name == "SIGKILL" else ""
-        return f"rank {rank} was ended by {name}{hint}.\nGo on from the newest checkpoint with --resume.", EXIT_CODE
+    said = [path.read_text("utf-8") for path in sorted(folder.glob("error_*"))]
     if said:
         return said[0], EXIT_CODE
-    rank, first = error.get_first_failure()
-    return f"rank {rank} failed with exit code {first.exitcode}; its traceback is above.", 1
+    # The agent ends the other ranks by SIGTERM.
+    killed = {rank: end.signal_name() for rank, end in error.failures.items() if end.exitcode < 0}
+    for rank, name in killed.items():
+        if name != "SIGTERM":
+            hint = ", as the kernel does when memory runs out" if name == "SIGKILL" else ""
+            return f"rank {rank} was ended by {name}{hint}.\nGo on from the newest checkpoint with --resume.", EXIT_CODE
+    return "a rank has failed; its traceback is above, or on its own machine.", 1
 
 
 if __name__ == "__main__":
