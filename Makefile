@@ -8,7 +8,7 @@
 VENV ?= .venv
 PY := $(VENV)/bin/python
 
-.PHONY: help env demo test lint docs build
+.PHONY: help env demo test lint docs build test-quick
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -35,4 +35,8 @@ build: env
 	$(PY) -m build
 
 test: env
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --durations=10
+
+# Fast tests of the mathematics and the losses, for while one works.
+test-quick: env
+	$(PY) -m pytest -x -m "not slow" tests/functional tests/ops tests/losses tests/nn

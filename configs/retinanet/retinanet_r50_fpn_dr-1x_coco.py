@@ -8,8 +8,8 @@ Published: 37.4 box AP. Source: DR Loss' released code.
 
 _base_ = "retinanet_r50_fpn_1x_coco.py"
 
-# As in the released code: no anchor is ignored, a score of one half at the start, and a box loss that is a mean over the
-# four coordinates; detections from a score of 0.2.
+# As in the released code: no anchor is ignored, a score of one half at the start, and a box loss that is a mean over
+# the four coordinates; detections from a score of 0.2.
 model = dict(
     bbox_head=dict(
         type="ghm_mmdet.RetinaHead",
