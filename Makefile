@@ -1,5 +1,6 @@
 # make demo    digits data, training, COCO mAP and a picture of detections, on a CPU
 # make test    all tests
+# make test-quick  fast tests of the mathematics and the losses, for while one works
 # make lint    ruff and mypy, as in CI
 # make docs    the documentation site, docs/_build/html/index.html
 # make build   the source archive and the wheel, in dist/
@@ -37,6 +38,5 @@ build: env
 test: env
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --durations=10
 
-# Fast tests of the mathematics and the losses, for while one works.
 test-quick: env
-	$(PY) -m pytest -x -m "not slow" tests/functional tests/ops tests/losses tests/nn
+	$(PY) -m pytest -x -m "not slow" tests/functional tests/ops tests/losses
