@@ -42,7 +42,6 @@ methods = {
     "Focal Loss": "bccd/retinanet_focal_lite0_bccd.py",
     "GHM-C, robust": ce(robust),
     "GHM-C, robust + GHM-R, mu 0.1": ce(dict(robust, loss_bbox=ghm_r)),
-    "GHM-C, robust + GHM-R, mu auto": ce(dict(robust, loss_bbox=dict(ghm_r, mu="auto"))),
     "CE above a threshold": ce(threshold),
 }
 del hooks, robust, ghm_r, threshold

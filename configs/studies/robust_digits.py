@@ -35,9 +35,6 @@ methods = {
     "Focal Loss": method(0.005, dict(type="FocalLoss", gamma=2.0, alpha=0.25, loss_weight=1.0)),
     "GHM-C, robust": method(0.005, ghm_c, density_scope="batch"),
     "GHM-C, robust + GHM-R, mu 0.1": method(0.005, ghm_c, density_scope="batch", loss_bbox=ghm_r),
-    "GHM-C, robust + GHM-R, mu auto": method(
-        0.005, ghm_c, density_scope="batch", loss_bbox=dict(ghm_r, mu="auto")
-    ),
     "CE above a threshold": method(0.005, dict(type="ghm_mmdet.ThresholdCrossEntropyLoss", loss_weight=3.0)),
 }
 del hooks, ghm_c, ghm_r

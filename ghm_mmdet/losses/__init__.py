@@ -8,6 +8,7 @@ from ghm_mmdet.losses.ghm_c import GHMC
 from ghm_mmdet.losses.ghm_r import GHMR
 from ghm_mmdet.losses.ohem import OHEMLoss
 from ghm_mmdet.losses.soft_focal import SoftFocalLoss
+from ghm_mmdet.losses.threshold_cross_entropy import ThresholdCrossEntropyLoss
 
 __all__ = [
     "GHMC",
@@ -18,4 +19,5 @@ __all__ = [
     "FocalStarLoss",
     "OHEMLoss",
     "SoftFocalLoss",
+    "ThresholdCrossEntropyLoss",
 ]

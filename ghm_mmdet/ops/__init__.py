@@ -3,9 +3,9 @@
 One pass over the elements counts them and sums their losses, unit region by unit region; from these few numbers follow
 the loss and the harmonizing weights. A second pass makes the gradient.
 
-Three back ends do the same: :mod:`reference <ghm_mmdet.ops.reference>` in plain torch, for any device and dtype;
-:mod:`cpu <ghm_mmdet.ops.cpu>` in C++, where ``python -m ghm_mmdet.ops build`` has compiled it; and :mod:`triton
-<ghm_mmdet.ops.triton_kernels>` on a GPU. All compute in float32, of float64 in float64. The operators are registered
+Two back ends do the same: :mod:`reference <ghm_mmdet.ops.reference>` in plain torch, for any device and dtype; and
+:mod:`cpu <ghm_mmdet.ops.cpu>` in C++, where ``python -m ghm_mmdet.ops build`` has compiled it. A GPU runs the first;
+its speed there is not measured. Both compute in float32, of float64 in float64. The operators are registered
 with torch as ``ghm_mmdet::region_statistics`` and ``ghm_mmdet::harmonized_gradient``: torch picks the back end by the
 device, and torch.compile and CUDA graphs go through them.
 """
@@ -64,7 +64,7 @@ def region_statistics(
         kind: ``"label"`` and ``"dense"``: binary cross-entropy of logits; ``"asl1"``: authentic smooth L1.
         mu: of authentic smooth L1; the others do not look at it.
         bins: number of unit regions.
-        backend: ``"reference"``, ``"cpu"`` or ``"triton"``; ``None`` leaves the choice to torch.
+        backend: ``"reference"`` or ``"cpu"``; ``None`` leaves the choice to torch.
 
     Returns:
         float64 of shape (3, bins): the number of elements, the number of those whose target is above 0, and the sum of
