@@ -64,10 +64,11 @@ def build() -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix="ghm_mmdet_build") as folder:
             flags = _FLAGS + _CAPABILITY_FLAGS.get(torch.backends.cpu.get_cpu_capability(), [])
-            built = cpp_extension.load(
+            cpp_extension.load(
                 "ghm_mmdet_cpu", [str(_SOURCE)], extra_cflags=flags, build_directory=folder, is_python_module=False
             )
-            os.replace(built, path)
+            # Only newer versions of torch return the path.
+            os.replace(Path(folder) / "ghm_mmdet_cpu.so", path)
     loaded.cache_clear()
     return path
 
