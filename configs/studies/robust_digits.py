@@ -1,15 +1,15 @@
 """The robust form of GHM-C on digits with rarer and rarer positives, clean and with 40 % of the training labels damaged.
 
 python tools/study.py configs/studies/digits_search.py configs/studies/robust_digits.py
-Runs of 40 to 90 s on a CPU core, tested on the test split's handwriting. lr and loss weight of each loss are those of
-its search, of the robust form those of cross-entropy on BCCD but for the lr, which is 0.005 for all of cross-entropy's.
+Runs of 40 to 90 s on a CPU core, tested on the test split's handwriting. lr and loss weight of cross-entropy and
+Focal Loss are the best of their searches with 529 and with 2,325 logits to a positive; the robust form is not searched.
 """
 
 _base_ = "digits_imbalance.py"
 
 title = "Digits: the robust form of GHM-C"
 tuned_by = None
-seeds = [1, 2, 3, 4]
+seeds = [1, 2, 3]
 noise = [0.0, 0.4]
 reference = ["CE, optimal bias", "Focal Loss"]
 
@@ -37,4 +37,10 @@ methods = {
     "GHM-C, robust + GHM-R, mu 0.1": method(0.005, ghm_c, density_scope="batch", loss_bbox=ghm_r),
     "CE above a threshold": method(0.005, dict(type="ghm_mmdet.ThresholdCrossEntropyLoss", loss_weight=3.0)),
 }
-del hooks, ghm_c, ghm_r
+common = dict(object_size=[18, 40], num_train=400, num_val=100, num_test=100)
+scenes = {
+    "_delete_": True,
+    "4 objects, 10 classes, 128 px": dict(common, image_size=[128, 128], objects_per_image=[4, 4], num_classes=10),
+    "2 objects, 10 classes, 192 px": dict(common, image_size=[192, 192], objects_per_image=[2, 2], num_classes=10),
+}
+del hooks, ghm_c, ghm_r, common

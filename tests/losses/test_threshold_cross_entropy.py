@@ -1,0 +1,37 @@
+"""ThresholdCrossEntropyLoss against cross-entropy, and against a sum by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ghm_mmdet.losses import ThresholdCrossEntropyLoss
+
+
+def test_without_a_threshold_it_is_cross_entropy():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(30, 4), torch.randint(0, 5, (30,))
+    plain = F.binary_cross_entropy_with_logits(logits, F.one_hot(labels, 5)[:, :4].float(), reduction="sum") / 9
+    found = ThresholdCrossEntropyLoss(threshold=0)(logits, labels, avg_factor=9.0)
+    assert found.item() == pytest.approx(plain.item(), rel=1e-5)
+
+
+def test_by_hand():
+    # Gradient norms 0.018, 0.5 and, of the two positives, 0.5 and 0.018: the first and the last are left out.
+    logits = torch.tensor([[-4.0], [0.0], [0.0], [4.0]])
+    labels = torch.tensor([1, 1, 0, 0])
+    # One of two positives is kept, so each kept element weighs twice.
+    expected = 2 * (math.log(2) + math.log(2)) / 2
+    assert ThresholdCrossEntropyLoss()(logits, labels).item() == pytest.approx(expected, rel=1e-5)
+    ignored = ThresholdCrossEntropyLoss()(logits, labels, torch.tensor([1.0, 0.0, 1.0, 1.0]))
+    assert ignored.item() == pytest.approx(2 * math.log(2) / 2, rel=1e-5)
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="threshold"):
+        ThresholdCrossEntropyLoss(threshold=2)
+    with pytest.raises(ValueError, match="reduction_override"):
+        ThresholdCrossEntropyLoss()(torch.zeros(2, 1), torch.zeros(2, dtype=torch.long), reduction_override="sum")
