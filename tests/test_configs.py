@@ -44,7 +44,8 @@ CASES = [pytest.param(entry, id=entry.name) for entries in ENTRIES.values() for 
 PAGES = [*REPO.glob("*.md"), *REPO.glob("docs/*.md"), CONFIGS / "README.md", *CONFIGS.glob("**/*.py")]
 PAGES += [*REPO.glob("configs/*/metafile.yml"), *REPO.glob("tools/**/*.py"), *REPO.glob("ghm_mmdet/**/*.py")]
 # Stands for any config, or is to be written by the reader.
-EXAMPLES = {"configs/NAME.py", "configs/studies/NAME.py", "configs/poly1/retinanet_r50_fpn_poly1-1x_coco.py"}
+EXAMPLES = {"configs/NAME.py", "configs/METHOD/NAME.py", "configs/studies/NAME.py"}
+EXAMPLES |= {"configs/poly1/retinanet_r50_fpn_poly1-1x_coco.py"}
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -24,9 +24,7 @@ def method(lr, loss_cls, options=None, **head):
 
 
 hooks = [dict(type="ghm_mmdet.FiniteLossHook", interval=10), dict(type="ghm_mmdet.OptimalBiasInitHook")]
-ghm_c = dict(
-    type="ghm_mmdet.GHMC", bins=30, momentum=0.75, max_weight=10.0, normalize="positives", loss_weight=3.0
-)
+ghm_c = dict(type="ghm_mmdet.GHMC", bins=30, momentum=0.75, max_weight=10.0, normalize="positives", loss_weight=3.0)
 ghm_r = dict(_delete_=True, type="ghm_mmdet.GHMR", mu=0.1, bins=10, momentum=0.7, loss_weight=10.0)
 methods = {
     "_delete_": True,
