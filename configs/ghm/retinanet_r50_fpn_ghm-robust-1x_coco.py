@@ -3,7 +3,7 @@
 bash tools/dist_train.sh configs/ghm/retinanet_r50_fpn_ghm-robust-1x_coco.py 8
 8 GPUs x 2 images, what lr 0.01 is meant for (fewer: tools/train.py with --auto-scale-lr)
 
-For rare positives and wrong labels; never trained on COCO. docs/studies/robust.md says what is shown of it on small data.
+For rare positives and wrong labels; never trained on COCO. docs/studies/robust.md says what is shown of it elsewhere.
 
 No published figure.
 """

@@ -1,4 +1,4 @@
-"""The robust form of GHM-C on digits with rarer and rarer positives, clean and with 40 % of the training labels damaged.
+"""The robust form of GHM-C on digits with rare and rarer positives, clean and with 40 % of the labels damaged.
 
 python tools/study.py configs/studies/digits_search.py configs/studies/robust_digits.py
 Runs of 40 to 90 s on a CPU core, tested on the test split's handwriting. lr and loss weight of cross-entropy and

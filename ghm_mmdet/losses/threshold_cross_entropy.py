@@ -16,7 +16,9 @@ from ghm_mmdet.registry import MODELS
 class ThresholdCrossEntropyLoss(SigmoidElementLoss):
     r"""Binary cross-entropy that leaves out every element with a small gradient norm; no density.
 
-    .. math:: L = \frac{1}{A} \frac{\sum_i w_i BCE(x_i, t_i)}{\overline{w}_{+}}, \qquad w_i = [\,|\sigma(x_i) - t_i| \ge \theta\,]
+    .. math::
+        L = \frac{1}{A} \frac{\sum_i w_i BCE(x_i, t_i)}{\overline{w}_{+}}, \qquad
+        w_i = [\,|\sigma(x_i) - t_i| \ge \theta\,]
 
     with A the ``avg_factor`` and :math:`\overline{w}_{+}` the mean of w over the positives (targets above 0), as
     ``normalize="positives"`` of GHMC has it. Use it to see what the density of GHM-C adds to a plain threshold.

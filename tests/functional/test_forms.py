@@ -1,4 +1,4 @@
-"""Forms of the weights: normalization, power, bounds; against loops, in their limits, and where their training stops."""
+"""Forms of the weights: normalization, power, bounds; against loops, in their limits, where their training stops."""
 
 from __future__ import annotations
 
