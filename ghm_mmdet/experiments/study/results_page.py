@@ -66,7 +66,8 @@ def _rewrite_page(page: Path, configs: Path, results: Path, figures: Path) -> li
             parts = ["No results yet."]
         elif study.get("search"):
             # Digits are alike, and a table of ten classes is no help.
-            parts = [search_table(study, rows), *([] if study.get("scenes") else [search_class_table(study, rows)])]
+            parts = search_tables(study, rows)
+            parts += [] if study.get("scenes") else [search_class_table(study, rows)]
         else:
             groups = grouped(study, rows)
             figure = figures / f"{match[1]}.png"
@@ -279,6 +280,14 @@ def scenes_table(study: Config, groups: Groups) -> str:
         cells = [[ap(row, "mAP") for row in groups.get((where, method), [])] for method in study.methods]
         lines.append([where, f"{imbalance:,.0f}", *(mean_and_deviation(values) if values else "" for values in cells)])
     return table(["mAP", "logits to a positive", *study.methods], lines)
+
+
+def search_tables(study: Config, rows: list[dict]) -> list[str]:
+    """A table for each scenes that the search was made on, with their name where there are several."""
+    found = [row.get("scenes") for row in rows]
+    names = [name for name in study.get("scenes") or [None] if name in found]
+    tables = [search_table(study, [row for row in rows if row.get("scenes") == name]) for name in names]
+    return tables if len(tables) == 1 else [f"{name}:\n\n{text}" for name, text in zip(names, tables)]
 
 
 def search_table(study: Config, rows: list[dict]) -> str:
