@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -317,7 +318,8 @@ def test_ranks_share_the_images_and_agree(tmp_path, data):
     script = tmp_path / "rank.py"
     script.write_text(RANK)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script]
-    path = str(Path(__file__).resolve().parents[1])
+    tests = Path(__file__).resolve().parent
+    path = f"{tests}{os.pathsep}{tests.parent}"
     done = subprocess.run(
         [*launch, data, tmp_path], capture_output=True, text=True, timeout=300, env=environment(PYTHONPATH=path)
     )

@@ -55,7 +55,9 @@ def draw_coco_detections(
     names = [category["name"] for category in content["categories"]]
     found = {entry["img_id"]: entry["pred_instances"] for entry in mmengine.load(detections)}
     chosen = []
-    for image in content["images"][:: max(len(content["images"]) // scenes, 1)][:scenes]:
+    # mmdet leaves out images that its data set filters.
+    tested = [image for image in content["images"] if image["id"] in found]
+    for image in tested[:: max(len(tested) // scenes, 1)][:scenes]:
         objects = []
         for entry in content["annotations"]:
             if entry["image_id"] == image["id"]:

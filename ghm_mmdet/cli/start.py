@@ -54,6 +54,10 @@ def run(args: argparse.Namespace) -> None:
     if args.weights and "://" not in args.weights:
         require_file(args.weights, "weights")
         args.weights = str(Path(args.weights).expanduser().absolute())
+        from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints, read_checkpoint
+
+        allow_mmengine_checkpoints()
+        read_checkpoint(args.weights)
     data = Path(args.data).expanduser().resolve()
     work_dir = Path(args.work_dir or Path("work_dirs") / data.name).expanduser().resolve()
     if work_dir == data or data in work_dir.parents:

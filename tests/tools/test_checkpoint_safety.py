@@ -349,7 +349,8 @@ def command_lines(parser: argparse.ArgumentParser, config: Path, image: Path, ba
             ]
         takes = "checkpoint" in f"{action.dest} {action.metavar} {action.help}".lower() and action.nargs != 0
         if not action.option_strings:
-            given.append(str(bad if takes else config if action.dest.startswith("config") else image))
+            data = image.parents[1] if action.metavar == "DATA" else image
+            given.append(str(bad if takes else config if action.dest.startswith("config") else data))
             positional_takes |= takes
         elif takes:
             options.append([action.option_strings[-1], str(bad)])
