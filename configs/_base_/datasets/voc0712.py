@@ -1,7 +1,7 @@
 """PASCAL VOC 2007 + 2012 trainval for training, 2007 test for evaluation: VOC mAP and COCO's AP.
 
 Read from $VOC_ROOT, or data/VOCdevkit. Any data in VOC's format will do, by way of the environment: $VOC_2007 and
-$VOC_2012 are the folders below the root, "." for the root itself; an empty $VOC_2012 leaves the second one out.
+$VOC_2012 are the folders below the root, "." for the root itself; $VOC_2012=none leaves the second one out.
 $VOC_CLASSES names the classes, with commas.
 """
 
@@ -27,7 +27,7 @@ train_dataloader = dict(
                     filter_cfg=dict(filter_empty_gt=True, min_size=32),
                 )
                 for part, folder in zip(_base_.train_dataloader.dataset.dataset.datasets, (voc_2007, voc_2012))
-                if folder != "/"
+                if folder != "none/"
             ]
         )
     )
