@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from tools.running import CONFIG
 
@@ -41,3 +41,28 @@ def _config(path: Path, text: str, options: dict) -> Config:
     cfg.merge_from_dict({"work_dir": str(path.parent / "run"), **options})
     init_default_scope("mmdet")
     return cfg
+
+
+def roi_head_config(type: str, sampler: dict, num_classes: int, **options) -> ConfigDict:
+    """An RoI head of mmdet's kind on one level of 4 channels at stride 8."""
+    assigner = dict(type="mmdet.MaxIoUAssigner", pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.5)
+    return ConfigDict(
+        type=type,
+        bbox_roi_extractor=dict(
+            type="mmdet.SingleRoIExtractor",
+            roi_layer=dict(type="RoIAlign", output_size=7, sampling_ratio=2),
+            out_channels=4,
+            featmap_strides=[8],
+        ),
+        bbox_head=dict(
+            type="mmdet.Shared2FCBBoxHead",
+            in_channels=4,
+            fc_out_channels=16,
+            num_classes=num_classes,
+            bbox_coder=dict(type="mmdet.DeltaXYWHBBoxCoder"),
+            loss_cls=dict(type="mmdet.CrossEntropyLoss", use_sigmoid=False),
+            loss_bbox=dict(type="mmdet.L1Loss"),
+        ),
+        train_cfg=dict(assigner=assigner, sampler=sampler, pos_weight=-1),
+        **options,
+    )

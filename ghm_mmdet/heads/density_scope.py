@@ -21,7 +21,9 @@ class DensityScopeMixin:
     """Gives an anchor head of mmdet the option ``density_scope``.
 
     mmdet's anchor heads call their losses once for each level of the feature pyramid. GHM then counts the density of
-    one level, each level weighs the same however few anchors it has, and the moving average is updated once per level.
+    one level. All levels share one moving average of the counts, which is updated once per level: a small level is
+    weighed by counts that are mostly those of the large ones, and has far less to say; ``average="shares"`` of GHMC
+    repairs it.
     With ``density_scope="batch"`` a loss is called once over the anchors of all levels and images, as the GHM paper
     (arXiv:1811.05181) has it, which speaks of the mini-batch: one count, one update of the moving average. Under
     distributed training it is the mini-batch of one GPU. GHM's losses become about as many times smaller as there are

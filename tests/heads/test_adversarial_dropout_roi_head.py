@@ -9,9 +9,9 @@ from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.testing import demo_mm_inputs
 from mmdet.utils import register_all_modules
-from mmengine.config import ConfigDict
 from mmengine.hub import get_config
 from mmengine.structures import InstanceData
+from small_detectors import roi_head_config
 
 CLASSES = 3
 JOINT = dict(policy="joint", occluded_images=1.0)
@@ -19,30 +19,8 @@ JOINT = dict(policy="joint", occluded_images=1.0)
 
 def roi_head(**options):
     torch.manual_seed(0)
-    assigner = dict(type="mmdet.MaxIoUAssigner", pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.5)
     sampler = dict(type="mmdet.RandomSampler", num=16, pos_fraction=0.5)
-    head = MODELS.build(
-        ConfigDict(
-            type="ghm_mmdet.AdversarialDropoutRoIHead",
-            bbox_roi_extractor=dict(
-                type="mmdet.SingleRoIExtractor",
-                roi_layer=dict(type="RoIAlign", output_size=7, sampling_ratio=2),
-                out_channels=4,
-                featmap_strides=[8],
-            ),
-            bbox_head=dict(
-                type="mmdet.Shared2FCBBoxHead",
-                in_channels=4,
-                fc_out_channels=16,
-                num_classes=CLASSES,
-                bbox_coder=dict(type="mmdet.DeltaXYWHBBoxCoder"),
-                loss_cls=dict(type="mmdet.CrossEntropyLoss", use_sigmoid=False),
-                loss_bbox=dict(type="mmdet.L1Loss"),
-            ),
-            train_cfg=dict(assigner=assigner, sampler=sampler, pos_weight=-1),
-            **options,
-        )
-    )
+    head = MODELS.build(roi_head_config("ghm_mmdet.AdversarialDropoutRoIHead", sampler, CLASSES, **options))
     # Weights at which occlusions matter, the same with an adversary and without.
     torch.manual_seed(0)
     for layer in head.bbox_head.modules():

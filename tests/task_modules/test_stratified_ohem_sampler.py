@@ -7,8 +7,8 @@ import torch
 from mmdet.models.task_modules.assigners import AssignResult
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
+from small_detectors import roi_head_config
 
 CLASSES = 3
 
@@ -16,28 +16,7 @@ CLASSES = 3
 def roi_head(**options):
     torch.manual_seed(0)
     sampler = dict(type="ghm_mmdet.StratifiedOHEMSampler", num=10, **options)
-    assigner = dict(type="mmdet.MaxIoUAssigner", pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.5)
-    return MODELS.build(
-        ConfigDict(
-            type="mmdet.StandardRoIHead",
-            bbox_roi_extractor=dict(
-                type="mmdet.SingleRoIExtractor",
-                roi_layer=dict(type="RoIAlign", output_size=7, sampling_ratio=2),
-                out_channels=4,
-                featmap_strides=[8],
-            ),
-            bbox_head=dict(
-                type="mmdet.Shared2FCBBoxHead",
-                in_channels=4,
-                fc_out_channels=16,
-                num_classes=CLASSES,
-                bbox_coder=dict(type="mmdet.DeltaXYWHBBoxCoder"),
-                loss_cls=dict(type="mmdet.CrossEntropyLoss", use_sigmoid=False),
-                loss_bbox=dict(type="mmdet.L1Loss"),
-            ),
-            train_cfg=dict(assigner=assigner, sampler=sampler, pos_weight=-1),
-        )
-    )
+    return MODELS.build(roi_head_config("mmdet.StandardRoIHead", sampler, CLASSES))
 
 
 def scene(seed=0, count=40, objects=3):
