@@ -63,7 +63,8 @@ def test_steps(shapes, tmp_path: Path):
     configs[1].write_text(
         f'_base_ = "{shapes.config}"\nmodel = dict(bbox_head=dict(loss_cls=dict(_delete_=True, type="FocalLoss")))\n'
     )
-    done = run_tool("benchmark.py", "step", *configs, "--rounds", 2, "--batches", 1, "--device", "cpu", cwd=tmp_path)
+    # The ratio is the median of the rounds' ratios, which is that of the medians only in a single round.
+    done = run_tool("benchmark.py", "step", *configs, "--rounds", 1, "--batches", 1, "--device", "cpu", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     first, second = json.loads((tmp_path / "work_dirs/benchmark/step.json").read_text())["rows"]
     assert first["ratio"] == 1 and second["ratio"] == pytest.approx(second["median"] / first["median"], rel=1e-3)
