@@ -277,7 +277,7 @@ def check_logits(model: Any) -> None:
         if not isinstance(use_sigmoid, bool) or not isinstance(classes, int) or not isinstance(logits, int):
             continue
         # A loss such as Seesaw decides for itself how many it wants.
-        if logits != classes + (not use_sigmoid) and not getattr(loss, "custom_cls_channels", False):
+        if logits != classes + (not use_sigmoid) and (use_sigmoid or not getattr(loss, "custom_cls_channels", False)):
             # What a RoI head cannot change, the loss must.
             wanted = of_regions is None
             raise UserError(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ghm_mmdet.errors import UserError
 from ghm_mmdet.functional import checks
+from ghm_mmdet.functional.class_target import soft_target
 from ghm_mmdet.functional.gradient_histogram import Elements
 from ghm_mmdet.functional.gradient_norm import classification_gradient_norm, regression_gradient_norm
 from ghm_mmdet.functional.harmonized_loss import as_rows
@@ -83,6 +84,8 @@ class GradientNormReader:
         weight = given.get("weight", given.get("label_weight"))
         try:
             checks.check_prediction("prediction", pred)
+            if isinstance(target, (tuple, list)) and len(target) == 2:
+                target = soft_target(*target, pred)
             if self.kind == "regression":
                 checks.check_dense_target(target, pred, "prediction")
             else:

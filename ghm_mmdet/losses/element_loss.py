@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ghm_mmdet.functional import checks
 from ghm_mmdet.functional.harmonized_loss import as_rows
+from ghm_mmdet.losses.roi_channels import SigmoidRoIChannels
 
 
 class ElementLoss(nn.Module):
@@ -83,7 +84,7 @@ class ElementLoss(nn.Module):
         return f"loss_weight={self.loss_weight}, reduction={self.reduction!r}"
 
 
-class SigmoidElementLoss(ElementLoss):
+class SigmoidElementLoss(SigmoidRoIChannels, ElementLoss):
     """Base of a classification loss with one sigmoid per class.
 
     Args:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ghm_mmdet import nn
 from ghm_mmdet.losses.backend_notice import BackendNotice
+from ghm_mmdet.losses.roi_channels import SigmoidRoIChannels
 from ghm_mmdet.registry import MODELS
 
 
 @MODELS.register_module()
-class GHMC(BackendNotice, nn.GHMC):
+class GHMC(BackendNotice, SigmoidRoIChannels, nn.GHMC):
     """Gradient harmonizing classification loss for mmdet's configs, which is ``ghm_mmdet.nn.GHMC``."""
