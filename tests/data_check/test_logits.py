@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -36,9 +37,6 @@ def built(name: str, options: dict):
         ("fcos_ghmc_digits", "bbox_head", SILENT, "has 11 logits for 10 classes", True),
         ("faster-rcnn_digits", "rpn_head", SILENT, "has 2 logits for 1 class,", True),
         ("rpn_digits", "rpn_head", SILENT, "has 2 logits for 1 class,", True),
-        # A RoI head has the background's logit whatever the loss is.
-        ("faster-rcnn_digits", "roi_head.bbox_head", SIGMOID, "has 11 logits for 10 classes", False),
-        ("faster-rcnn_digits", "roi_head.bbox_head", SILENT, "has 11 logits for 10 classes", False),
     ],
 )
 def test_a_head_with_other_logits_than_its_loss_is_refused(name, place, loss, logits, answer):
@@ -50,6 +48,15 @@ def test_a_head_with_other_logits_than_its_loss_is_refused(name, place, loss, lo
     # What it says to write is what helps.
     assert option == f"{key}.use_sigmoid={answer}"
     check_logits(built(name, {key: dict(loss, use_sigmoid=answer)}))
+
+
+def test_a_roi_head_has_the_logits_of_a_sigmoid_for_each_class():
+    """The loss says how many, and the scores have an empty column for the background, which the head drops."""
+    head = built("faster-rcnn_digits", {"model.roi_head.bbox_head.loss_cls": dict(SIGMOID)}).roi_head.bbox_head
+    assert head.fc_cls.out_features == 10
+    logits = torch.randn(3, 10)
+    scores = head.loss_cls.get_activation(logits)
+    assert torch.equal(scores[:, :10], logits.sigmoid()) and scores.shape == (3, 11) and not scores[:, 10].any()
 
 
 def test_softmax_in_a_head_of_sigmoids_is_refused():

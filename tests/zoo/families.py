@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Family:
-    """config: in mmdet's configs; size: of the image; stuff: stride of a semantic map; losses: keys of the classification losses."""
+    """config: in mmdet's configs; size: of images; stuff: stride of a semantic map; losses: keys in the config."""
 
     config: str
     size: int = 64
