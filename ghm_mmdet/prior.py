@@ -261,19 +261,24 @@ def count_samples(dense: DenseHead, data_samples: list) -> tuple[int, int]:
     return count.num_pos, count.num_elements // head.cls_out_channels
 
 
+def copy_to_step(model: Any) -> Any:
+    """A copy of a detector that can take a training step by itself, on any device and without other ranks."""
+    model = revert_sync_batchnorm(copy.deepcopy(model)).train()
+    model.data_preprocessor.batch_augments = None
+    for module in model.modules():
+        if hasattr(module, "sync"):
+            module.sync = False
+    # TOOD's head wants to know it.
+    hub = MessageHub.get_current_instance()
+    hub.update_info("epoch", hub.get_info("epoch", 0))
+    return model
+
+
 class _TrainingStep:
     """A copy of a detector that computes its losses, to see what a head gives ``loss_cls`` in a training step."""
 
     def __init__(self, model: nn.Module):
-        self.model = revert_sync_batchnorm(copy.deepcopy(model)).train()
-        self.model.data_preprocessor.batch_augments = None
-        for module in self.model.modules():
-            # The ranks look at different numbers of images.
-            if hasattr(module, "sync"):
-                module.sync = False
-        # TOOD's head wants to know it.
-        hub = MessageHub.get_current_instance()
-        hub.update_info("epoch", hub.get_info("epoch", 0))
+        self.model = copy_to_step(model)
 
     def count_samples(self, dense: DenseHead, batch: dict) -> tuple[int, int]:
         """Positives and samples of a batch as the data loader gives it; see the function of the same name.

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from mmdet.registry import MODELS
+from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
-from mmengine.logging import MessageHub
+from mmengine.dataset import pseudo_collate
 from torch import Tensor, nn
 
-from ghm_mmdet.data_check.preflight import check_logits
+from ghm_mmdet.data_check.preflight import build_part, check_logits
 from ghm_mmdet.errors import UserError
+from ghm_mmdet.prior import copy_to_step
 
 # Beyond this the loss does not take the place of the one before it at the same weight.
 SCALE = 5.0
@@ -23,22 +24,45 @@ SCALE = 5.0
 
 @dataclass(frozen=True)
 class ModelFinding:
-    """Something about a loss in a model. wrong: the training would not do what the config says; else it is a note."""
+    """Something about a loss in a model.
+
+    wrong: whether the training would not do what the config says; else it is a note.
+    loss: its name in the model and its class.
+    """
 
     wrong: bool
+    loss: str
     text: str
 
 
 @dataclass
 class _Calls:
-    """What a loss was called with in a training step."""
+    """What a loss was called with in a training step, and the sum of the sizes of the gradients that came back."""
 
     trained: int = 0
     scoring: int = 0
     probabilities: bool = True
     sizes_of_weight: bool = False
     gradient: float = 0.0
-    names: set[str] = field(default_factory=set)
+
+
+def check_config_model(cfg: Config) -> list[ModelFinding]:
+    """:func:`check_model` of a config: its model without pretrained weights, on the first images of its training data.
+
+    Raises:
+        UserError: the model cannot be built.
+    """
+    if "ghm_mmdet." not in str(cfg.model):
+        return []
+    model_cfg = copy.deepcopy(cfg.model)
+    _drop_pretrained(model_cfg)
+    model = build_part(MODELS, model_cfg, "model")
+    if not _own_losses(model):
+        return []
+    model.init_weights()
+    data_set = DATASETS.build(cfg.train_dataloader.dataset)
+    batch = pseudo_collate([data_set[index] for index in range(min(2, len(data_set)))])
+    return check_model(model, batch, replaced_losses(cfg.filename) if cfg.filename else {})
 
 
 def check_model(model: nn.Module, batch: dict, replaced: dict[str, dict] | None = None) -> list[ModelFinding]:
@@ -47,76 +71,97 @@ def check_model(model: nn.Module, batch: dict, replaced: dict[str, dict] | None 
     Args:
         model: the detector, as built from its config.
         batch: as the training's data loader gives it.
-        replaced: the losses that those of this package took the place of, by their name in the model; for the others
-            no scale is compared.
+        replaced: configs of the losses that those of this package took the place of, by their name in the model; for
+            the others no scale is compared.
     """
-    own = {name: module for name, module in model.named_modules() if _is_own(module)}
+    own = _own_losses(model)
     if not own:
         return []
     findings = []
     try:
         check_logits(model)
     except UserError as error:
-        findings.append(_wrong(error))
+        findings.append(ModelFinding(True, "loss_cls", _words(error)))
     try:
-        calls = _training_step(model, own, batch)
+        calls = _training_step(copy_to_step(model), list(own), batch)
     except Exception as error:
         # Whatever it raises, training would raise it too.
-        return [*findings, _wrong(error)]
+        return findings or [ModelFinding(True, "a training step", _words(error))]
+    before = _gradients_before(model, {name: (replaced or {}).get(name) for name in own}, batch)
     for name, seen in calls.items():
         who = f"{name} ({type(own[name]).__name__})"
         head = type(model.get_submodule(name.rpartition(".")[0])).__name__
-        if not seen.trained:
-            how = "only to score samples" if seen.scoring else "never"
-            text = f"{who} is called {how} in a training step: {head} computes its loss without it. Keep {head}'s own."
-            findings.append(ModelFinding(True, text))
-            continue
-        if seen.probabilities and hasattr(own[name], "use_sigmoid") and not getattr(own[name], "activated", False):
-            text = f"{who} takes predictions for logits that all lie in [0, 1]: {head} gives probabilities."
-            findings.append(ModelFinding(True, f"{text} Set activated=True, or keep {head}'s own loss."))
-        if seen.scoring:
-            text = f"{who} also scores samples (reduction 'none'), which ranks them by their harmonized loss."
-            findings.append(ModelFinding(False, text))
-        if seen.sizes_of_weight and not getattr(own[name], "scale_by_weight", True):
-            text = f"{who} is given weights that are neither 0 nor 1, whose size has no effect: scale_by_weight=True."
-            findings.append(ModelFinding(False, text))
-        findings += _scale(model, own, name, batch, (replaced or {}).get(name), who)
+        texts = _findings(own[name], seen, head, before.get(name))
+        findings += [ModelFinding(wrong, who, text) for wrong, text in texts]
     kinds = {name.rpartition(".")[2] for name, seen in calls.items() if seen.trained}
     for name, module in model.named_modules():
-        if name.rpartition(".")[2] in kinds and isinstance(module, nn.Module) and not _is_own(module):
-            findings.append(ModelFinding(False, f"{name} ({type(module).__name__}) stays as it is beside ours."))
+        if name.rpartition(".")[2] in kinds and name not in own:
+            findings.append(ModelFinding(False, f"{name} ({type(module).__name__})", "stays beside those replaced."))
     return findings
 
 
-def _wrong(error: Exception) -> ModelFinding:
+def _findings(loss: nn.Module, seen: _Calls, head: str, before: tuple[str, float] | None) -> Iterator[tuple[bool, str]]:
+    """Whether it is wrong, and the words.
+
+    Args:
+        head: the class of the head that the loss is in.
+        before: the type of the loss it took the place of, and that one's gradient.
+    """
+    if not seen.trained:
+        how = "only to score samples" if seen.scoring else "never"
+        yield True, f"is called {how} in a training step: {head} computes its loss without it. Keep {head}'s own."
+        return
+    activated = getattr(loss, "activated", False)
+    if seen.probabilities and hasattr(loss, "use_sigmoid") and not activated:
+        remedy = "Set activated=True" if hasattr(loss, "activated") else f"Keep {head}'s own loss"
+        yield True, f"takes predictions for logits that all lie in [0, 1]: {head} gives probabilities. {remedy}."
+    if seen.scoring:
+        yield False, "also scores samples (reduction 'none'), which ranks them by their harmonized loss."
+    if seen.sizes_of_weight and not getattr(loss, "scale_by_weight", True):
+        yield False, "is given weights that are neither 0 nor 1, whose size has no effect: scale_by_weight=True."
+    if before is not None and before[1] > 0 and not 1 / SCALE <= seen.gradient / before[1] <= SCALE:
+        times = f"gradients {seen.gradient / before[1]:.3g} times those of {before[0]} before training"
+        yield False, f"has {times}: set loss_weight, or normalize='avg_factor'."
+
+
+def _words(error: Exception) -> str:
     text = " ".join(str(error).split())
-    return ModelFinding(True, text if isinstance(error, UserError) else f"{type(error).__name__}: {text}")
+    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
 
 
-def _is_own(module: nn.Module) -> bool:
-    return type(module).__module__.startswith("ghm_mmdet.losses")
+def _own_losses(model: nn.Module) -> dict[str, nn.Module]:
+    modules = model.named_modules()
+    return {name: module for name, module in modules if type(module).__module__.startswith("ghm_mmdet.losses")}
 
 
-def _training_step(model: nn.Module, losses: dict[str, nn.Module], batch: dict) -> dict[str, _Calls]:
-    """Runs it in a copy of the model, which is seeded, so that two runs see the same."""
-    model = copy.deepcopy(model).train()
-    hub = MessageHub.get_current_instance()
-    hub.update_info("epoch", hub.get_info("epoch", 0))
-    calls = {name: _Calls() for name in losses}
-    for name in losses:
-        loss = model.get_submodule(name)
+def _drop_pretrained(node: Any) -> None:
+    """Their fetching would take long, and nothing that is looked at depends on them."""
+    for value in node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ():
+        _drop_pretrained(value)
+    if isinstance(node, dict):
+        if isinstance(node.get("init_cfg"), dict) and node["init_cfg"].get("type") == "Pretrained":
+            node["init_cfg"] = None
+        for key in node.keys() & {"pretrained", "teacher_ckpt"}:
+            node[key] = None
+
+
+def _training_step(model: Any, names: list[str], batch: dict) -> dict[str, _Calls]:
+    """Runs it with random numbers of its own, so that two runs see the same."""
+    calls = {name: _Calls() for name in names}
+    for name in names:
+        loss: Any = model.get_submodule(name)
         if getattr(loss, "acc_sum", None) is not None and getattr(loss, "acc_norm", 0) is None:
             # Without debias the first weights are 1 / (1 - momentum) times those of a moving average that has run in.
             loss.register_buffer("acc_norm", torch.zeros_like(loss.acc_sum))
         loss.register_forward_pre_hook(_watcher(calls[name]), with_kwargs=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        values = model(**model.data_preprocessor(copy.deepcopy(batch), training=True), mode="loss")
-        model.parse_losses(values)[0].backward()
+        losses = model(**model.data_preprocessor(copy.deepcopy(batch), training=True), mode="loss")
+        model.parse_losses(losses)[0].backward()
     return calls
 
 
-def _watcher(calls: _Calls) -> Any:
+def _watcher(calls: _Calls) -> Callable[[nn.Module, tuple, dict], tuple[tuple, dict]]:
     def watch(loss: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         bound = inspect.signature(loss.forward).bind(*args, **kwargs)
         given = bound.arguments
@@ -141,25 +186,21 @@ def _add(calls: _Calls, gradient: Tensor) -> None:
     calls.gradient += float(gradient.abs().sum())
 
 
-def _scale(
-    model: nn.Module, own: dict[str, nn.Module], name: str, batch: dict, before: dict | None, who: str
-) -> Iterator[ModelFinding]:
-    """How many times larger the gradient is than that of the loss before."""
-    if before is None:
-        return
+def _gradients_before(model: nn.Module, replaced: dict[str, dict | None], batch: dict) -> dict[str, tuple[str, float]]:
+    """The type of each loss that was replaced, and its gradient in the same step."""
+    replaced = {name: loss for name, loss in replaced.items() if loss is not None}
+    if not replaced:
+        return {}
+    other = copy_to_step(model)
     try:
-        ours = _training_step(model, {name: own[name]}, batch)[name].gradient
-        other = copy.deepcopy(model)
-        parent, _, last = name.rpartition(".")
-        setattr(other.get_submodule(parent), last, MODELS.build(before))
-        theirs = _training_step(other, {name: own[name]}, batch)[name].gradient
+        for name, loss in replaced.items():
+            parent, _, last = name.rpartition(".")
+            setattr(other.get_submodule(parent), last, MODELS.build(loss))
+        calls = _training_step(other, list(replaced), batch)
     except Exception:
-        # The loss before cannot be run in the head as it is now, such as a softmax in one of sigmoids.
-        return
-    if theirs > 0 and ours > 0 and not 1 / SCALE <= ours / theirs <= SCALE:
-        times = f"{ours / theirs:.3g} times"
-        text = f"{who} has gradients of {times} those of {before['type']} before training"
-        yield ModelFinding(False, f"{text}: set loss_weight, or normalize='avg_factor'.")
+        # A loss before does not fit the head as it is now, such as a softmax in one of sigmoids.
+        return {}
+    return {name: (str(loss["type"]), calls[name].gradient) for name, loss in replaced.items() if loss is not None}
 
 
 def replaced_losses(path: str) -> dict[str, dict]:

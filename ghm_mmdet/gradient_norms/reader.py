@@ -85,7 +85,7 @@ class GradientNormReader:
         try:
             checks.check_prediction("prediction", pred)
             if isinstance(target, (tuple, list)) and len(target) == 2:
-                target = soft_target(*target, pred)
+                target = soft_target(target[0], target[1], pred)
             if self.kind == "regression":
                 checks.check_dense_target(target, pred, "prediction")
             else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from ghm_mmdet import nn
@@ -26,14 +28,14 @@ class GHMR(BackendNotice, nn.GHMR):
         ghm_mmdet.errors.UserError: in training, when targets are boxes in pixels and ``in_pixels`` is not set.
     """
 
-    def __init__(self, *args, in_pixels: bool = False, **kwargs):
+    def __init__(self, *args: Any, in_pixels: bool = False, **kwargs: Any):
         super().__init__(*args, **kwargs)
         if not in_pixels:
             self._refusal = self.register_forward_pre_hook(_refuse_pixels, with_kwargs=True)
 
 
 def _refuse_pixels(module: GHMR, args: tuple, kwargs: dict) -> None:
-    if torch.compiler.is_compiling():
+    if not module.training or not torch.is_grad_enabled() or torch.compiler.is_compiling():
         return
     target = args[1] if len(args) > 1 else kwargs.get("target")
     weight = args[2] if len(args) > 2 else kwargs.get("label_weight", kwargs.get("weight"))

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from ghm_mmdet.errors import UserError
 from ghm_mmdet.functional import ghm_c_loss, ghm_r_loss
 from ghm_mmdet.losses import GHMC, GHMR
 
@@ -104,3 +105,33 @@ def test_bad_arguments_are_named(name, got, build):
     with pytest.raises(ValueError, match=name) as error:
         build()
     assert got in str(error.value)
+
+
+PIXELS = torch.tensor([[10.0, 20.0, 30.0, 60.0], [1.0, 2.0, 3.0, 4.0]])
+# Not every difference of corners is above 0, or none is large.
+DELTAS = [torch.tensor([[20.0, -1.0, 1.0, 2.0]]), torch.tensor([[-0.5, -0.2, 0.1, 0.2]])]
+
+
+def test_boxes_in_pixels_are_refused():
+    pred = (PIXELS + 1).requires_grad_()
+    for weight in (None, torch.ones(2), torch.ones(2, 4)):
+        with pytest.raises(UserError, match="boxes in pixels"):
+            GHMR()(pred, PIXELS, weight)
+    assert GHMR(in_pixels=True, momentum=0)(pred, PIXELS).item() == pytest.approx(0.98 + 0.02**2 / 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("target", DELTAS)
+def test_deltas_are_not_taken_for_pixels(target):
+    GHMR()(target + 0.1, target)
+
+
+def test_only_the_first_training_call_with_samples_is_looked_at():
+    loss = GHMR()
+    with torch.no_grad():
+        loss(PIXELS, PIXELS)
+    loss.eval()(PIXELS, PIXELS)
+    loss.train()(PIXELS, PIXELS, torch.zeros(2))
+    loss(PIXELS[:0], PIXELS[:0])
+    with pytest.raises(UserError, match="boxes in pixels"):
+        loss(PIXELS, PIXELS)
+    assert loss(PIXELS, PIXELS).item() == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from small_detectors import retinanet
-from tools.running import run_tool, write_shapes
+from tools.running import CONFIG, call_tool, run_tool, write_shapes
 
 TOOL = "check_dataset"
 
@@ -48,6 +48,22 @@ def test_bad_data(config, harm):
     assert {"cut": "annotations.json", "junk": "annotations.json", "ugly name": r"\ud800\n\x1b[31m"}.get(
         harm, "0.png"
     ) in done.stdout
+
+
+def test_a_loss_that_would_be_wrong_in_silence(tmp_path, capsys):
+    """The model comes after the data."""
+    write_shapes(tmp_path / "data", images=2)
+    config = tmp_path / "shapes.py"
+    config.write_text(CONFIG.format(data=tmp_path / "data"))
+    for decoded, code in (("True", 1), ("False", 0)):
+        try:
+            call_tool("check", [config, "--cfg-options", f"model.bbox_head.reg_decoded_bbox={decoded}"])
+            left = 0
+        except SystemExit as exit:
+            left = exit.code
+        out = capsys.readouterr().out
+        assert left == code and ("GHMR was given boxes in pixels" in out) is bool(code)
+        assert out.endswith(("Nothing was found that would break training.\n", "Training would break.\n")[code])
 
 
 @pytest.mark.parametrize(
