@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, DictAction
+from mmengine.registry import Registry
 from mmengine.runner import Runner
 
-from ghm_mmdet.errors import UserError, nearest
+from ghm_mmdet.errors import UserError, explain, nearest
 
 # What mmengine, mmdet and this package read of a config.
 READ = {
@@ -25,6 +26,9 @@ VARIABLES = {
     *("test_pipeline", "val_pipeline", "train_pipeline", "max_epochs", "max_iters", "num_epochs", "ranks"),
     *("conv_cfg", "norm_cfg", "act_cfg", "tta_cfg"),
 }
+SCOPE_HINT = (
+    "Anchor heads of ghm_mmdet have density_scope, e.g. type='ghm_mmdet.RetinaHead'; heads without anchors do without."
+)
 
 
 def load_config(path: str, options: list[str], *, work_dir: str | None, launcher: str) -> Config:
@@ -90,6 +94,19 @@ def _refuse_circular_bases(path: str, above: tuple[str, ...]) -> None:
         return
     for base in bases:
         _refuse_circular_bases(base, (*above, path))
+
+
+def build_part(registry: Registry, part: dict, place: str) -> Any:
+    """Builds what a config entry describes; a mistake in its arguments is a UserError that names the entry."""
+    try:
+        return registry.build(part)
+    except UserError:
+        raise
+    except (KeyError, TypeError, ValueError, AssertionError) as error:
+        reason = explain(error) or f"{type(error).__name__}: {error}"
+        if "unexpected keyword argument 'density_scope'" in reason:
+            reason += f"\n{SCOPE_HINT}"
+        raise UserError(f"{place}: {reason}") from error
 
 
 def parse_options(options: list[str]) -> dict:

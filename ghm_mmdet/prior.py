@@ -354,7 +354,7 @@ def measure_priors(
     rank, world_size = get_dist_info()
     count = torch.zeros(len(heads), 2, dtype=torch.int64)
     step = None if all(dense.assigns_by_priors for dense in heads) else _TrainingStep(model)
-    with _random_state_of_its_own(rank), torch.no_grad():
+    with random_state_of_its_own(rank), torch.no_grad():
         # Transforms may keep a state; worker processes have copies anyway.
         data = dataset if num_workers else copy.deepcopy(dataset)
         sampler = AspectRatioBatchSampler if by_aspect_ratio else BatchSampler
@@ -401,7 +401,7 @@ def _prior(dense: DenseHead, count: Tensor, images: int, total: int) -> Prior:
 
 
 @contextmanager
-def _random_state_of_its_own(seed: int) -> Iterator[None]:
+def random_state_of_its_own(seed: int) -> Iterator[None]:
     """Random numbers that are the same in every run, and that leave those of the process where they were."""
     of_python, of_numpy = random.getstate(), numpy.random.get_state()
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []

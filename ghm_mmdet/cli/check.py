@@ -10,14 +10,21 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import sys
 
-from ghm_mmdet.cli.arguments import add_cfg_options
+from ghm_mmdet.cli.arguments import add_cfg_options, positive_int
 from ghm_mmdet.errors import require_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", help="config file")
+    parser.add_argument(
+        "--max-images",
+        type=positive_int,
+        metavar="N",
+        help="look at the files of N images of each data set, evenly spaced (default: all)",
+    )
     add_cfg_options(parser)
 
 
@@ -31,16 +38,17 @@ def run(args: argparse.Namespace) -> int:
     from ghm_mmdet.cli.progress import track
     from ghm_mmdet.config import load_config
     from ghm_mmdet.data_check.dataset_report import report_dataset
+    from ghm_mmdet.data_check.findings import Kind
     from ghm_mmdet.data_check.model_check import check_config_model
     from ghm_mmdet.data_check.preflight import enter_default_scope
 
     cfg = load_config(args.config, args.cfg_options, work_dir=None, launcher="none")
     enter_default_scope(cfg)
-    report = report_dataset(cfg, track)
+    report = report_dataset(cfg, track, args.max_images, workers=os.cpu_count() or 1)
     if not report.breaks and cfg.get("model") is not None and cfg.get("train_dataloader") is not None:
         for finding in check_config_model(cfg):
-            add = report.findings.breaks if finding.wrong else report.findings.suspects
-            add(finding.loss, finding.text)
+            kind = Kind.MODEL if finding.wrong else Kind.MODEL_NOTE
+            report.walk.findings.add(kind, f"{finding.loss}: {finding.text}")
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal's encoding may lack the letters of a file's name.
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -56,8 +56,8 @@ def run(args: argparse.Namespace) -> None:
         read_checkpoint,
     )
     from ghm_mmdet.cli.progress import track
-    from ghm_mmdet.config import load_config, require_parts
-    from ghm_mmdet.data_check.preflight import build_part, check_classes, check_data, enter_default_scope
+    from ghm_mmdet.config import build_part, load_config, require_parts
+    from ghm_mmdet.data_check.preflight import check_classes, check_data, enter_default_scope
     from ghm_mmdet.gradient_norms.detector_norms import (
         as_numbers,
         count_gradient_norms,

@@ -25,8 +25,8 @@ from ghm_mmdet.checkpoint.safe_loading import (
 )
 from ghm_mmdet.cli.drawn_text import draw_names_as_written
 from ghm_mmdet.cli.progress import track
-from ghm_mmdet.config import load_config, require_parts
-from ghm_mmdet.data_check.preflight import build_part, check_work_dir, enter_default_scope
+from ghm_mmdet.config import build_part, load_config, require_parts
+from ghm_mmdet.data_check.preflight import check_work_dir, enter_default_scope
 from ghm_mmdet.errors import UserError, print_notice
 
 

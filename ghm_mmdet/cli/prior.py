@@ -36,8 +36,8 @@ def run(args: argparse.Namespace) -> None:
     from mmdet.registry import DATASETS, MODELS
 
     from ghm_mmdet.cli.progress import track
-    from ghm_mmdet.config import load_config, require_parts
-    from ghm_mmdet.data_check.preflight import build_part, check_classes, check_data, check_logits, enter_default_scope
+    from ghm_mmdet.config import build_part, load_config, require_parts
+    from ghm_mmdet.data_check.preflight import check_classes, check_data, check_logits, enter_default_scope
     from ghm_mmdet.prior import find_dense_heads, init_cfg_with_prior, measure_priors
 
     cfg = load_config(args.config, args.cfg_options, work_dir=None, launcher="none")

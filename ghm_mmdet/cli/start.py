@@ -198,13 +198,13 @@ def _check_data(config: Path, work_dir: Path) -> Any:
     report = report_dataset(cfg, track)
     written = work_dir / "data_check.txt"
     written.write_text(f"{report}\n", encoding="utf-8")
-    findings = [report.findings, *(part.findings for part in report.parts)]
+    findings = [report.walk.findings, *(part.findings for part in report.walk.parts)]
     if report.breaks:
         kind, finding = next(iter(next(found.breaking for found in findings if found.breaking).items()))
-        raise UserError(f"{kind}: {finding.count:,}, such as {finding.places[0]}\nAll that was found: {written}")
+        raise UserError(f"{kind.text}: {finding.count:,}, such as {finding.places[0]}\nAll that was found: {written}")
     for found in findings:
         for kind, finding in found.suspicious.items():
-            _note(f"suspicious: {kind}: {finding.count:,}, such as {finding.places[0]}")
+            _note(f"suspicious: {kind.text}: {finding.count:,}, such as {finding.places[0]}")
     _note(f"nothing that breaks a training; all of it in {written}")
     return cfg
 

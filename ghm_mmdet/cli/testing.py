@@ -30,6 +30,7 @@ from ghm_mmdet.data_check.preflight import (
     enter_default_scope,
 )
 from ghm_mmdet.errors import UserError
+from ghm_mmdet.hooks.ground_truth_ids_hook import GroundTruthIdsHook
 
 
 def prepare(args: argparse.Namespace) -> Config:
@@ -71,6 +72,7 @@ def preflight(cfg: Config) -> None:
 def run(cfg: Config, args: argparse.Namespace) -> None:
     draw_names_as_written()
     runner = RUNNERS.build(cfg) if "runner_type" in cfg else QuietRunner.from_cfg(cfg)
+    runner.register_hook(GroundTruthIdsHook())
     if args.out is not None:
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
     runner.test()

@@ -45,6 +45,7 @@ from ghm_mmdet.data_check.preflight import (
     enter_default_scope,
 )
 from ghm_mmdet.hooks.finite_loss_hook import FiniteLossHook
+from ghm_mmdet.hooks.ground_truth_ids_hook import GroundTruthIdsHook
 
 
 def prepare(args: argparse.Namespace) -> Config:
@@ -127,6 +128,7 @@ def run(cfg: Config) -> None:
         runner = RUNNERS.build(cfg) if "runner_type" in cfg else QuietRunner.from_cfg(cfg)
         protect_checkpoints(runner)
         runner.register_hook(RepeatableEpochHook())
+        runner.register_hook(GroundTruthIdsHook())
         if not any(isinstance(hook, FiniteLossHook) for hook in runner.hooks):
             runner.register_hook(FiniteLossHook())
         warn_about_batch_size(runner)

@@ -14,7 +14,8 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from torch import Tensor, nn
 
-from ghm_mmdet.data_check.preflight import build_part, check_logits
+from ghm_mmdet.config import build_part
+from ghm_mmdet.data_check.preflight import check_logits
 from ghm_mmdet.errors import UserError
 from ghm_mmdet.prior import copy_to_step
 

@@ -13,7 +13,7 @@ from mmengine.dataset import BaseDataset
 from pycocotools.coco import COCO
 
 from ghm_mmdet.coco import quiet
-from ghm_mmdet.data_check.preflight import build_part
+from ghm_mmdet.config import build_part
 
 
 @dataclass

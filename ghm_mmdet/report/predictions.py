@@ -16,7 +16,8 @@ from mmengine.runner import Runner
 from torch.utils.data import Subset
 
 from ghm_mmdet.checkpoint.safe_loading import load_weights
-from ghm_mmdet.data_check.preflight import build_part, check_classes
+from ghm_mmdet.config import build_part
+from ghm_mmdet.data_check.preflight import check_classes
 from ghm_mmdet.errors import UserError, print_notice
 from ghm_mmdet.report.ground_truth import GroundTruth
 from ghm_mmdet.report.work_dir import WorkDir

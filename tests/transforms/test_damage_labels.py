@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import pytest
 import torch
 from mmdet.structures.bbox import HorizontalBoxes, bbox_overlaps
+from mmdet.structures.mask import BitmapMasks
 from mmdet.utils import register_all_modules
 from mmengine.registry import TRANSFORMS
 
+from ghm_mmdet.errors import UserError
 from ghm_mmdet.transforms import DamageLabels
 
 CLASSES = 5
@@ -130,8 +134,82 @@ def test_config_finds_it():
         (dict(share=0.1, num_classes=3, seed=-1), "seed"),
         (dict(share=0.1, num_classes=3, kinds=["no such"]), "kinds"),
         (dict(share=0.1, num_classes=3, kinds=[]), "kinds"),
+        (dict(share=0.1, num_classes=2.5), "num_classes"),
+        (dict(share=0.1, num_classes=True), "num_classes"),
+        (dict(share=0.1, num_classes=3, seed=0.5), "seed"),
+        (dict(share=0.1, num_classes=3, kinds=["missing box"] * 2), "kinds"),
+        (dict(share=0.1, num_classes=3, kinds="missing box"), "kinds"),
     ],
 )
 def test_bad_arguments(arguments, named):
     with pytest.raises(ValueError, match=named):
         DamageLabels(**arguments)
+
+
+def test_the_same_damage_as_ever():
+    """What the study's rows in results/ were trained on."""
+    after = damage(0.5, "abc", seed=3)
+    assert len(after["gt_bboxes"]) == 29
+    assert zlib.crc32(after["gt_bboxes"].tensor.numpy().tobytes()) == 2786801940
+    assert zlib.crc32(after["gt_bboxes_labels"].tobytes()) == 2016203204
+
+
+def test_masks_and_key_points_stay_with_their_objects():
+    given = sample("a")
+    rows = np.arange(40)
+    given["gt_masks"] = BitmapMasks([np.full((4, 4), row, np.uint8) for row in rows], 4, 4)
+    given["gt_keypoints"] = rows[:, None].repeat(2, 1)
+    original = {tuple(box): row for row, box in enumerate(given["gt_bboxes"].tensor.tolist())}
+    after = DamageLabels(share=0.6, num_classes=CLASSES, kinds=["missing box", "wrong class"])(given)
+    expected = [original[tuple(box)] for box in after["gt_bboxes"].tensor.tolist()]
+    assert 0 < len(expected) < 40
+    assert after["gt_masks"].masks[:, 0, 0].tolist() == expected == after["gt_keypoints"][:, 0].tolist()
+
+
+def test_labels_beyond_num_classes_are_refused():
+    with pytest.raises(UserError, match=r"label 4 in some/where/a\.jpg, num_classes=4"):
+        DamageLabels(share=0.0, num_classes=4)(sample("a"))
+
+
+def test_bogus_boxes_with_masks_are_refused():
+    given = {**sample("a"), "gt_masks": BitmapMasks(np.zeros((40, 4, 4), np.uint8), 4, 4)}
+    with pytest.raises(UserError, match="bogus box has no gt_masks"):
+        DamageLabels(share=1.0, num_classes=CLASSES, kinds=["bogus box"])(given)
+
+
+def test_bogus_boxes_are_where_nothing_is():
+    added = 0
+    for name in "abcdefgh":
+        given = sample(name, boxes=4)
+        true = given["gt_bboxes"].tensor.clone()
+        after = DamageLabels(share=1.0, num_classes=CLASSES, kinds=["bogus box"])(given)
+        boxes, labels = after["gt_bboxes"].tensor, after["gt_bboxes_labels"]
+        assert torch.equal(boxes[:4], true) and (labels[:4] == given["gt_bboxes_labels"][:4]).all()
+        assert len(boxes) == len(labels) == len(after["gt_ignore_flags"])
+        assert not after["gt_ignore_flags"].any() and (labels < CLASSES).all()
+        assert (bbox_overlaps(boxes[4:], true) < 0.1).all()
+        assert boxes.min() >= 0 and boxes.max() <= 400
+        added += len(boxes) - 4
+    assert added == 32
+
+
+def test_each_kind_hits_its_share():
+    """UNA's protocol: the share is that of each kind, independently."""
+    kept = moved = wrong = added = 0
+    kinds = ["wrong class", "jittered box", "missing box", "bogus box"]
+    for name in map("{:03d}".format, range(100)):
+        before = sample(name, boxes=8)
+        after = DamageLabels(share=0.3, num_classes=CLASSES, kinds=kinds, each_kind=True)(sample(name, boxes=8))
+        nearest = bbox_overlaps(after["gt_bboxes"].tensor, before["gt_bboxes"].tensor).max(1)
+        real = nearest.values >= 0.1
+        added += int((~real).sum())
+        kept += int(real.sum())
+        moved += int((nearest.values[real] < 0.99).sum())
+        exact = nearest.values > 0.99
+        labels = before["gt_bboxes_labels"][nearest.indices[exact].numpy()]
+        wrong += int((labels != after["gt_bboxes_labels"][exact.numpy()]).sum())
+    # Three standard deviations of a share of 0.3 among 800, 560 and 392 boxes.
+    assert kept / 800 == pytest.approx(0.7, abs=0.049)
+    assert moved / kept == pytest.approx(0.3, abs=0.058)
+    assert wrong / (kept - moved) == pytest.approx(0.3, abs=0.07)
+    assert added / 800 == pytest.approx(0.3, abs=0.049)

@@ -1,0 +1,367 @@
+"""What a training or a test stops for, and what it says, on the shapes in COCO's and in VOC's format."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import mmcv
+import numpy
+import pytest
+from mmengine.config import Config
+from PIL import Image
+from small_detectors import retinanet
+from tools.running import CLASSES, write_shapes
+
+from ghm_mmdet.data_check.dataset_report import report_dataset
+from ghm_mmdet.data_check.findings import Kind
+from ghm_mmdet.data_check.preflight import QUIET, check_data
+from ghm_mmdet.errors import UserError
+
+IMAGES = 4
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory) -> tuple[Config, Path]:
+    folder = tmp_path_factory.mktemp("findings")
+    write_shapes(folder / "data", IMAGES)
+    return retinanet(folder, folder / "data", model=None), folder / "data"
+
+
+class Data:
+    """A copy of the shapes with its config, to be changed."""
+
+    def __init__(self, cfg: Config, root: Path):
+        self.cfg, self.root = cfg, root
+        self.files = {phase: json.loads((root / "annotations.json").read_text()) for phase in ("train", "val")}
+
+    def write(self) -> None:
+        for phase in ("train", "val"):
+            path = self.root / f"{phase}.json"
+            if phase in self.files:
+                path.write_text(json.dumps(self.files[phase]))
+            self.cfg[f"{phase}_dataloader"].dataset.update(data_root=f"{self.root}/", ann_file=f"{phase}.json")
+        self.cfg.val_evaluator.ann_file = str(self.root / "val.json")
+        self.cfg.test_dataloader = self.cfg.test_evaluator = None
+
+    def assert_found(self, kind: Kind | None, place: str, capsys: pytest.CaptureFixture) -> None:
+        """check names it, and a training stops for it or says it, with the place; None: nothing at all."""
+        report = report_dataset(copy.deepcopy(self.cfg))
+        found = [report.walk.findings, *(part.findings for part in report.walk.parts)]
+        kinds = {kind for findings in found for kind in findings.by_kind}
+        if kind is None:
+            assert not kinds, str(report)
+            check_data(self.cfg, ("train", "val"))
+            assert not capsys.readouterr().err
+            return
+        assert kind in kinds and place in str(report), str(report)
+        assert report.breaks == kind.breaks, str(report)
+        capsys.readouterr()
+        if kind.breaks:
+            with pytest.raises(UserError) as stop:
+                check_data(self.cfg, ("train", "val"))
+            assert place in str(stop.value) and len(str(stop.value).splitlines()) == 2
+            return
+        check_data(self.cfg, ("train", "val"))
+        assert (place in capsys.readouterr().err) == (kind not in QUIET)
+
+
+@pytest.fixture
+def data(origin, tmp_path) -> Data:
+    cfg, root = origin
+    return Data(copy.deepcopy(cfg), Path(shutil.copytree(root, tmp_path / "data")))
+
+
+Change = Callable[[Data], Any]
+
+
+def every(phases: str, what: str, **changes: Any) -> Change:
+    """Changes fields of all entries; a function is given the entry."""
+
+    def apply(data: Data) -> None:
+        for phase in phases.split():
+            for entry in data.files[phase][what]:
+                entry.update({key: value(entry) if callable(value) else value for key, value in changes.items()})
+
+    return apply
+
+
+def one(phase: str, what: str, **changes: Any) -> Change:
+    return lambda data: data.files[phase][what][1].update(changes)
+
+
+def option(**options: Any) -> Change:
+    return lambda data: data.cfg.merge_from_dict({key.replace("__", "."): value for key, value in options.items()})
+
+
+def rename(phases: str, number: int, name: str) -> Change:
+    def apply(data: Data) -> None:
+        for phase in phases.split():
+            data.files[phase]["categories"][number]["name"] = name
+
+    return apply
+
+
+def reverse(phases: str) -> Change:
+    return lambda data: [data.files[phase]["categories"].reverse() for phase in phases.split()]
+
+
+def without(key: str) -> Change:
+    return lambda data: [entry.pop(key) for entry in data.files["val"]["annotations"]]
+
+
+BOTH = "train val"
+TRAIN = "train_dataloader__dataset__"
+COCO: dict[str, tuple[Change, Kind | None, str]] = {
+    "nothing wrong": (lambda data: None, None, ""),
+    # Ids: the ground truth is numbered anew, so only what stays ambiguous stops.
+    "ids from 0": (every(BOTH, "annotations", id=lambda entry: entry["id"] - 1), None, ""),
+    "text ids": (every(BOTH, "annotations", id=lambda entry: f"a{entry['id']}"), None, ""),
+    "no iscrowd": (without("iscrowd"), None, ""),
+    "mixed image ids": (
+        lambda data: [
+            data.files["val"]["images"][1].update(id="two"),
+            [a.update(image_id="two") for a in data.files["val"]["annotations"] if a["image_id"] == 2],
+        ],
+        Kind.MIXED_IDS,
+        "two",
+    ),
+    "iscrowd is a text": (one("val", "annotations", iscrowd="0"), Kind.NO_NUMBERS, "iscrowd is 0"),
+    "an id beyond floats": (one("val", "images", id=2**60), Kind.WRONG_FIELD, "images[1]"),
+    # What the data set yields.
+    "fractions": (
+        every(BOTH, "annotations", bbox=lambda entry: [value / 64 for value in entry["bbox"]]),
+        Kind.NO_OBJECT,
+        "smaller than a pixel",
+    ),
+    "area 0": (every(BOTH, "annotations", area=0), Kind.NO_OBJECT, "12 boxes with an area field"),
+    "all crowd": (every(BOTH, "annotations", iscrowd=1), Kind.NO_OBJECT, "12 crowd"),
+    "all to be ignored": (every(BOTH, "annotations", ignore=1), Kind.NO_OBJECT, "12 annotations with an ignore"),
+    "all outside": (every(BOTH, "annotations", bbox=[90, 90, 9, 9]), Kind.NO_OBJECT, "boxes outside the image"),
+    "images below min_size": (every(BOTH, "images", width=31), Kind.NO_IMAGE, "min_size"),
+    "the pipeline drops all": (
+        lambda data: data.cfg.train_dataloader.dataset.pipeline.insert(
+            3, dict(type="FilterAnnotations", min_gt_bbox_wh=(40, 40), keep_empty=False)
+        ),
+        Kind.NO_OBJECT,
+        "train_dataloader.dataset.pipeline.3 (FilterAnnotations)",
+    ),
+    "a trailing space": (rename("train", 2, "bar "), Kind.UNSEEN_CLASS, "'bar'; the data has 'bar '"),
+    "another case": (rename("train", 2, "Bar"), Kind.UNSEEN_CLASS, "'bar'; the data has 'Bar'"),
+    "a hyphen": (rename("train", 2, "b-ar"), Kind.UNSEEN_CLASS, "'bar'; the data has 'b-ar'"),
+    "another case, evaluated": (rename(BOTH, 2, "Bar"), Kind.EVALUATOR, "has no category ['bar']"),
+    "some too small": (one("train", "annotations", bbox=[3, 3, 0.5, 9]), Kind.SUBPIXEL, "annotation 2"),
+    # The same classes in another order.
+    "order of train and val": (reverse("val"), Kind.CLASS_ORDER, "['bar', 'square', 'disc']"),
+    "a class less in val": (
+        lambda data: [data.files["val"].update(categories=data.files["val"]["categories"][1:]), _drop_first(data)],
+        Kind.EVALUATOR,
+        "['disc']",
+    ),
+    "order of the config": (reverse(BOTH), Kind.LABEL_NAMES, "['bar', 'square', 'disc']"),
+    # No iteration.
+    "less than a batch": (
+        option(train_dataloader__batch_size=9, train_dataloader__drop_last=True, train_dataloader__batch_sampler=None),
+        Kind.NO_BATCH,
+        "4 images, batch_size=9",
+    ),
+    "no epoch": (option(train_cfg__max_epochs=0), Kind.NO_BATCH, "train_cfg.max_epochs is 0"),
+    # Classes.
+    "classes as a text": (option(**{f"{TRAIN}metainfo__classes": "drone"}), Kind.CLASSES, "the text 'drone'"),
+    "classes twice": (option(**{f"{TRAIN}metainfo__classes": ("a", "a", "b")}), Kind.CLASSES, "'a'"),
+    "classes are numbers": (option(**{f"{TRAIN}metainfo__classes": (1, 2, 3)}), Kind.CLASSES, "metainfo.classes"),
+    # What the evaluator needs of the pipeline.
+    "no img_id": (
+        lambda data: data.cfg.val_dataloader.dataset.pipeline[-1].update(meta_keys=("img_path", "ori_shape")),
+        Kind.EVALUATOR,
+        "img_id",
+    ),
+}
+
+
+def _drop_first(data: Data) -> None:
+    rest = [entry for entry in data.files["val"]["annotations"] if entry["category_id"] != 1]
+    data.files["val"]["annotations"] = rest
+
+
+@pytest.mark.parametrize("case", COCO)
+def test_coco(case, data, capsys):
+    change, kind, place = COCO[case]
+    change(data)
+    data.write()
+    data.assert_found(kind, place, capsys)
+
+
+def test_a_concatenation_in_two_orders(data, capsys):
+    reverse("val")(data)
+    data.write()
+    first = data.cfg.train_dataloader.dataset.to_dict()
+    second = {**first, "ann_file": "val.json"}
+    data.cfg.train_dataloader.dataset = dict(type="ConcatDataset", datasets=[first, second])
+    data.cfg.val_dataloader = data.cfg.val_evaluator = None
+    data.assert_found(Kind.CLASS_ORDER, "train_dataloader.dataset.datasets.1", capsys)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+def test_encodings(encoding, data, capsys):
+    data.files["train"]["images"][0]["note"] = "é"
+    data.write()
+    text = json.dumps(data.files["train"], ensure_ascii=False)
+    (data.root / "train.json").write_bytes(text.encode(encoding))
+    mark = "UTF-8" if encoding == "latin-1" else "byte-order mark"
+    data.assert_found(Kind.ANNOTATION_FILE, mark, capsys)
+
+
+@pytest.mark.parametrize(
+    ("turn", "options", "annotated", "kind"),
+    [
+        (6, {}, "as stored", Kind.ORIENTATION),
+        (6, {}, "as shown", None),
+        (3, {}, "as stored", Kind.ORIENTATION),
+        (3, dict(color_type="color_ignore_orientation"), "as stored", None),
+        (8, dict(color_type="color_ignore_orientation"), "as stored", None),
+        (8, dict(color_type="color_ignore_orientation"), "as shown", Kind.ORIENTATION),
+        (1, {}, "otherwise", Kind.IMAGE_SIZE),
+    ],
+)
+def test_exif(turn, options, annotated, kind, data, capsys):
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    pixels = numpy.random.default_rng(0).integers(0, 255, (48, 64, 3), numpy.uint8)
+    Image.fromarray(pixels).save(data.root / "images" / "turned.jpg", exif=exif)
+    width, height = {"as stored": (64, 48), "as shown": (48, 64), "otherwise": (60, 60)}[annotated]
+    for phase in ("train", "val"):
+        data.files[phase]["images"][0].update(file_name="turned.jpg", width=width, height=height)
+        for entry in data.files[phase]["annotations"]:
+            entry["bbox"] = [2, 2, 20, 20]
+            entry["bbox"][0] += entry["category_id"]
+        data.cfg[f"{phase}_dataloader"].dataset.pipeline[0].update(options)
+    data.write()
+    data.assert_found(kind, "turned.jpg", capsys)
+
+
+@pytest.mark.parametrize("backend", ["cv2", "pillow"])
+def test_what_the_pipelines_loader_takes_is_good(backend, data, capsys):
+    image = Image.open(data.root / "images" / "0.png")
+    image.save(data.root / "images" / "0.tga")
+    for phase in ("train", "val"):
+        data.files[phase]["images"][0]["file_name"] = "0.tga"
+        data.cfg[f"{phase}_dataloader"].dataset.pipeline[0].imdecode_backend = backend
+    data.write()
+    data.assert_found(Kind.IMAGE_BROKEN if backend == "cv2" else None, "0.tga", capsys)
+
+
+def voc(data: Data, change: Callable[[str], str] = lambda text: text, **options: Any) -> None:
+    """The shapes in VOC's format, with the XML of all images changed."""
+    for folder in ("JPEGImages", "Annotations"):
+        (data.root / folder).mkdir()
+    content = data.files["train"]
+    for image in content["images"]:
+        name = image["file_name"].removesuffix(".png")
+        picture = cv2.imread(str(data.root / "images" / image["file_name"]))
+        cv2.imwrite(str(data.root / "JPEGImages" / f"{name}.jpg"), picture)
+        objects = ""
+        for entry in content["annotations"]:
+            if entry["image_id"] == image["id"]:
+                x, y, w, h = entry["bbox"]
+                corners = dict(xmin=x + 1, ymin=y + 1, xmax=x + w + 1, ymax=y + h + 1)
+                box = "".join(f"<{key}>{value}</{key}>" for key, value in corners.items())
+                name_of_class = CLASSES[entry["category_id"] - 1]
+                objects += (
+                    f"<object><name>{name_of_class}</name><difficult>0</difficult><bndbox>{box}</bndbox></object>"
+                )
+        xml = f"<annotation><size><width>64</width><height>64</height></size>{objects}</annotation>"
+        (data.root / "Annotations" / f"{name}.xml").write_text(change(xml))
+    (data.root / "list.txt").write_text("".join(f"{number}\n" for number in range(IMAGES)))
+    data.cfg.train_dataloader.dataset = dict(
+        type="VOCDataset",
+        data_root=f"{data.root}/",
+        ann_file="list.txt",
+        data_prefix=dict(sub_data_root=""),
+        metainfo=dict(classes=CLASSES),
+        pipeline=data.cfg.train_dataloader.dataset.pipeline,
+        **options,
+    )
+    for phase in ("val", "test"):
+        data.cfg[f"{phase}_dataloader"] = data.cfg[f"{phase}_evaluator"] = None
+
+
+def replace(old: str, new: str) -> Callable[[str], str]:
+    return lambda text: text.replace(old, new)
+
+
+VOC: dict[str, tuple[Callable[[str], str], dict, Kind | None, str]] = {
+    "nothing wrong": (replace("", ""), {}, None, ""),
+    "bbox_min_size": (replace("", ""), dict(filter_cfg=dict(bbox_min_size=32)), Kind.NO_OBJECT, "bbox_min_size"),
+    "bbox_min_size of some": (
+        replace("", ""),
+        dict(filter_cfg=dict(bbox_min_size=20)),
+        Kind.BELOW_MIN_SIZE,
+        "0.xml, object 3",
+    ),
+    "all difficult": (replace("<difficult>0", "<difficult>1"), {}, Kind.NO_OBJECT, "12 crowd, difficult"),
+    "no name known": (replace("<name>", "<name>x"), {}, Kind.NO_OBJECT, "'xdisc'"),
+    "a trailing space": (replace("disc<", "disc <"), {}, Kind.UNSEEN_CLASS, "'disc'; the data has 'disc ', 4"),
+    "another case": (replace("disc", "DISC"), {}, Kind.UNSEEN_CLASS, "the data has 'DISC'"),
+    "a class that is nowhere": (replace("disc", "bar"), {}, Kind.UNSEEN_CLASS, "'disc'"),
+    "no area": (lambda text: _flat(text), {}, Kind.NO_AREA, "0.jpg"),
+}
+
+
+def _flat(text: str) -> str:
+    first = text.index("<xmin>")
+    left = text[first + 6 : text.index("</xmin>")]
+    right = text[text.index("<xmax>") + 6 : text.index("</xmax>")]
+    return text.replace(f"<xmax>{right}</xmax>", f"<xmax>{left}</xmax>", 1)
+
+
+@pytest.mark.parametrize("case", VOC)
+def test_voc(case, data, capsys):
+    change, options, kind, place = VOC[case]
+    voc(data, change, **options)
+    data.assert_found(kind, place, capsys)
+
+
+@pytest.mark.parametrize("other", ["1.png", "1.JPG", "1.jpeg"])
+def test_another_ending_beside_a_missing_image(other, data, capsys):
+    voc(data)
+    (data.root / "JPEGImages" / "1.jpg").rename(data.root / "JPEGImages" / other)
+    data.assert_found(Kind.IMAGE_MISSING, "1.jpg", capsys)
+    with pytest.raises(UserError, match=f"{other} is beside it.*\\.jpg is asked for"):
+        check_data(data.cfg, ("train",))
+
+
+@pytest.mark.parametrize("backend", ["cv2", "pillow"])
+def test_a_cut_off_jpeg_is_named(backend, data):
+    """Whether it stops a training is the decoder's word; OpenCV's versions differ."""
+    voc(data)
+    data.cfg.train_dataloader.dataset.pipeline[0].imdecode_backend = backend
+    path = data.root / "JPEGImages" / "1.jpg"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
+    try:
+        decoded = mmcv.imfrombytes(path.read_bytes(), backend=backend) is not None
+    except OSError:
+        decoded = False
+    report = report_dataset(data.cfg)
+    found = report.walk.parts[0].findings.by_kind
+    kinds = {Kind.CUT_OFF} if decoded else {Kind.IMAGE_BROKEN, Kind.PIPELINE}
+    assert report.breaks == (not decoded) and kinds & set(found) and "1.jpg" in str(report)
+
+
+def test_max_images(data):
+    data.write()
+    report = report_dataset(data.cfg, max_images=2, workers=2)
+    assert str(report).count("sent through the pipeline: 2 of 4 images") == 2 and not report.breaks
+
+
+def test_every_kind_is_in_the_docs():
+    from conftest import REPO
+
+    from ghm_mmdet.data_check.findings import table
+
+    assert table() in (REPO / "docs" / "checks.md").read_text(encoding="utf-8")
