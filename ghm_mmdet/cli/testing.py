@@ -20,9 +20,8 @@ from ghm_mmdet.cli.config_parts import check_parts
 from ghm_mmdet.cli.drawn_text import draw_names_as_written
 from ghm_mmdet.cli.quiet_runner import QuietRunner
 from ghm_mmdet.cli.tta import use_test_time_augmentation
-from ghm_mmdet.config import load_config, require_parts
+from ghm_mmdet.config import build_part, load_config, require_parts
 from ghm_mmdet.data_check.preflight import (
-    build_part,
     check_classes,
     check_data,
     check_logits,

@@ -34,9 +34,8 @@ from ghm_mmdet.cli.drawn_text import draw_names_as_written
 from ghm_mmdet.cli.learning_rate import enable_auto_scale, warn_about_batch_size
 from ghm_mmdet.cli.quiet_runner import QuietRunner
 from ghm_mmdet.cli.signals import stopped_by_signals
-from ghm_mmdet.config import load_config, require_parts
+from ghm_mmdet.config import build_part, load_config, require_parts
 from ghm_mmdet.data_check.preflight import (
-    build_part,
     check_classes,
     check_data,
     check_logits,

@@ -10,7 +10,8 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from ghm_mmdet.data_check.preflight import build_part, check_logits
+from ghm_mmdet.config import build_part
+from ghm_mmdet.data_check.preflight import check_logits
 from ghm_mmdet.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
