@@ -1,7 +1,9 @@
 # make demo    digits data, training, COCO mAP and a picture of detections, on a CPU
 # make test    all tests
 # make test-quick  fast tests of the mathematics and the losses, for while one works
-# make lint    ruff and mypy, as in CI
+# make test-oldest  the mathematics with the oldest torch that pyproject.toml allows, and nothing else installed
+# make coverage     fast tests, with the lines that none of them runs
+# make lint    ruff, mypy and spelling, as in CI
 # make docs    the documentation site, docs/_build/html/index.html
 # make build   the source archive and the wheel, in dist/
 # make env     the virtual environment alone; VENV=, PYTHON=, FORCE_CUDA=1 and MAX_JOBS= change it
@@ -9,7 +11,7 @@
 VENV ?= .venv
 PY := $(VENV)/bin/python
 
-.PHONY: help env demo test lint docs build test-quick
+.PHONY: help env demo test lint docs build test-quick test-oldest coverage
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -27,6 +29,7 @@ lint: env
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(VENV)/bin/codespell
 
 docs: env
 	$(PY) -m sphinx -E -W --keep-going -q docs docs/_build/html
@@ -40,3 +43,15 @@ test: env
 
 test-quick: env
 	$(PY) -m pytest -x -m "not slow" tests/functional tests/ops tests/losses
+
+coverage: env
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile -m "not slow" --cov=ghm_mmdet --cov-report=term:skip-covered
+
+OLDEST := .venv-oldest
+test-oldest: $(OLDEST)/.ready
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(OLDEST)/bin/python -m pytest tests/functional tests/ops
+
+$(OLDEST)/.ready: pyproject.toml
+	$(or $(PYTHON),python3) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install -q 'torch==2.4.*' 'numpy<2' pytest hypothesis scipy
+	@touch $@

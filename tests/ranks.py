@@ -21,7 +21,7 @@ def run_ranks(script: str, ranks: int, folder: Path) -> list:
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) for command in commands]
     errors = [process.communicate()[1] for process in processes]
     assert all(process.returncode == 0 for process in processes), "\n".join(errors)
-    return [torch.load(folder / f"{rank}.pt") for rank in range(ranks)]
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(ranks)]
 
 
 def rank_main(run: Callable[[int, int], object]) -> None:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from ghm_mmdet.functional import ghm_c_loss
-from ghm_mmdet.losses import GHMC
+from ghm_mmdet.nn import GHMC
 
 
 def naive(logits, target, valid, bins, max_weight, normalize, avg_factor, power=1.0) -> float:

@@ -5,7 +5,9 @@ import torch
 import torch.nn.functional as F
 from mmdet.models.losses import GHMC as MMDetGHMC
 from mmdet.models.losses import GHMR as MMDetGHMR
+from mmdet.models.losses import FocalLoss
 
+from ghm_mmdet.functional.soft_focal import soft_focal_loss
 from ghm_mmdet.losses import GHMC, GHMR
 
 
@@ -84,3 +86,13 @@ def test_state_is_interchangeable(ours, theirs, arguments):
     for name, value in theirs.state_dict().items():
         assert torch.equal(ours.state_dict()[name], value), name
     theirs.load_state_dict(ours.state_dict())
+
+
+def test_soft_focal_loss_of_hard_targets_is_focal_loss():
+    generator = torch.Generator().manual_seed(1)
+    logits = (torch.randn(30, 4, generator=generator, dtype=torch.float64) * 3).requires_grad_()
+    labels = torch.randint(0, 5, (30,), generator=generator)
+    theirs = FocalLoss(gamma=2.0, alpha=0.25, reduction="sum")(logits, labels)
+    ours = soft_focal_loss(logits, labels, 2.0, 0.25).sum()
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(*(torch.autograd.grad(loss, logits)[0] for loss in (ours, theirs)))
