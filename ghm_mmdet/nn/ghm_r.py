@@ -53,7 +53,7 @@ class GHMR(RegionState):
             how far it is, is kept in checkpoints. ``None`` leaves it at ``power``.
         scale_by_weight: whether the loss of an element is also multiplied by the size of its weight.
         mu_factor: with ``mu="auto"``, what the running mean is multiplied by, above 0.
-        backend: of ``ghm_mmdet.ops``, ``"reference"`` or ``"cpu"``; ``None`` takes the fastest that is
+        backend: of ``ghm_mmdet.ops``, ``"reference"``, ``"cpu"`` or ``"triton"``; ``None`` takes the fastest that is
             there for the device.
 
     Raises:
