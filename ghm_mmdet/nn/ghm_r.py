@@ -136,7 +136,6 @@ class GHMR(RegionState):
         mu = self._auto_mu(pred, target, weight, reduction_override) if self.mu == "auto" else self.mu
         return self._loss(ghm_r_loss, pred, target, weight, reduction=reduction_override, avg_factor=avg_factor, mu=mu)
 
-    @torch.no_grad()
     def _auto_mu(self, pred: Tensor, target: Tensor, weight: Tensor | None, reduction: str | None) -> Tensor:
         """The mu of this call; moves the running mean."""
         average, mean = self.mean_difference, mean_difference(pred, target, weight, self.sync)
