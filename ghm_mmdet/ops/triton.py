@@ -3,8 +3,6 @@
 With ``TRITON_INTERPRET=1`` in the environment they run on a CPU, slowly.
 """
 
-from __future__ import annotations
-
 import functools
 import os
 from typing import Any
@@ -17,10 +15,10 @@ from torch import Tensor
 from . import reference
 
 _INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-# Elements that a program works on at a time.
+# Elements whose gradient a program makes at a time.
 _BLOCK = 1024
 # Programs for each multiprocessor: they stay, and go through the elements in turn.
-_PROGRAMS = 8
+_PROGRAMS = 16
 
 
 @triton.jit
@@ -70,27 +68,30 @@ def _elements(
 def _statistics_kernel(
     pred_ptr, target_ptr, valid_ptr, out_ptr, size, bins, mu, square_of_mu, channels: tl.constexpr,
     kind: tl.constexpr, per_sample: tl.constexpr, masked: tl.constexpr, index_type: tl.constexpr,
-    table: tl.constexpr, block: tl.constexpr, repeats: tl.constexpr,
+    table: tl.constexpr, block: tl.constexpr, unroll: tl.constexpr, repeats: tl.constexpr,
 ):  # fmt: skip
     """Each program adds up its share of the elements, and writes its table once."""
     regions = tl.program_id(1) * table + tl.arange(0, table)
     count = tl.zeros((table,), tl.int64)
     positive = tl.zeros((table,), tl.int64)
     total = tl.zeros((table,), tl.float64)
-    stretch: tl.constexpr = block * repeats
+    stretch: tl.constexpr = block * unroll * repeats
     for start in range(tl.program_id(0).to(index_type) * stretch, size, tl.num_programs(0) * stretch):
-        # Both numbers in one: a stretch is shorter than 2^16.
-        numbers = tl.zeros((table, block), tl.int32)
+        # Both numbers in one: a stretch is shorter than 2^15, and whole floats are exact to 2^24.
+        numbers = tl.zeros((table, block), tl.float32)
         losses = tl.zeros((table, block), tl.float32)
-        for step in tl.static_range(repeats):
-            index = start + step * block + tl.arange(0, block)
-            _, loss, target, region = _elements(
-                pred_ptr, target_ptr, valid_ptr, index, size, channels, kind, mu, square_of_mu, bins, per_sample, masked
-            )
-            own = region[None, :] == regions[:, None]
-            numbers += tl.where(own, tl.where(target > 0, 65537, 1)[None, :], 0)
-            losses += tl.where(own, loss[None, :], 0.0)
-        number = tl.sum(numbers, 1)
+        for repeat in range(repeats):
+            for step in tl.static_range(unroll):
+                index = start + (repeat * unroll + step) * block + tl.arange(0, block)
+                _, loss, target, region = _elements(
+                    pred_ptr, target_ptr, valid_ptr, index, size, channels, kind, mu, square_of_mu, bins, per_sample,
+                    masked,
+                )  # fmt: skip
+                own = region[None, :] == regions[:, None]
+                # Additions of which the condition is part, one instruction each.
+                numbers = tl.where(own, numbers + tl.where(target > 0, 65537.0, 1.0)[None, :], numbers)
+                losses = tl.where(own, losses + loss[None, :], losses)
+        number = tl.sum(numbers.to(tl.int32), 1)
         count += number & 65535
         positive += number >> 16
         total += tl.sum(losses, 1).to(tl.float64)
@@ -119,12 +120,12 @@ def region_statistics(pred: Tensor, target: Tensor, valid: Tensor | None, kind: 
     if pred.dtype == torch.float64 or pred.numel() == 0:
         return reference.region_statistics(pred, target, valid, kind, mu, bins)
     inputs, flags = _arguments(pred, target, valid, kind)
-    table, block, repeats = _sizes(pred.numel(), bins)
-    programs = _programs(pred, block * repeats)
+    sizes = _sizes(pred.numel(), bins)
+    programs = _programs(pred, sizes["block"] * sizes["unroll"] * sizes["repeats"])
     sums = torch.empty(programs, 3, bins, dtype=torch.float64, device=pred.device)
     with torch.cuda.device_of(pred):
-        _statistics_kernel[programs, triton.cdiv(bins, table)](
-            *inputs, sums, pred.numel(), bins, mu, mu * mu, **flags, table=table, block=block, repeats=repeats
+        _statistics_kernel[programs, triton.cdiv(bins, sizes["table"])](
+            *inputs, sums, pred.numel(), bins, mu, mu * mu, **flags, **sizes, num_warps=1
         )
     return sums.sum(0)
 
@@ -162,15 +163,17 @@ def _arguments(
     }
 
 
-def _sizes(elements: int, bins: int) -> tuple[int, int, int]:
-    """Regions of a program's table, its columns, to which neighbours are added, and additions to each in float32.
+def _sizes(elements: int, bins: int) -> dict[str, int]:
+    """Regions of a program's table and its columns, and how often elements are added to each column in float32.
 
-    More regions are shared out among programs that each read all elements.
+    A column is a thread, so that nothing is exchanged before the end of a stretch. More regions are shared out among
+    programs that each read all elements.
     """
+    table = triton.next_power_of_2(bins)
     if _INTERPRETED:  # It pays for each program and each block, whatever their size.
-        table = triton.next_power_of_2(bins)
-        return table, min(2**15, 2**20 // table, triton.next_power_of_2(elements)), 1
-    return min(32, triton.next_power_of_2(bins)), 128, 8
+        block = min(2**14, tl.TRITON_MAX_TENSOR_NUMEL // table, triton.next_power_of_2(elements))
+        return {"table": table, "block": block, "unroll": 1, "repeats": 1}
+    return {"table": min(32, table), "block": 32, "unroll": 4, "repeats": 16}
 
 
 def _programs(pred: Tensor, elements: int) -> int:

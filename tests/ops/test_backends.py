@@ -197,6 +197,36 @@ def test_triton_in_its_interpreter():
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 100
 
 
+@pytest.mark.skipif(INTERPRETED, reason="the interpreter does not compile")
+@pytest.mark.parametrize("target", [("cuda", 80, 32), ("hip", "gfx942", 64)], ids=lambda target: target[0])
+@pytest.mark.parametrize("kind", ["label", "asl1"])
+def test_triton_compiles_for_a_gpu(target, kind, tmp_path, monkeypatch):
+    """Down to the machine's code; no GPU is needed for it."""
+    triton = pytest.importorskip("triton", "3.3")
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from ghm_mmdet.ops import triton as kernels
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    types = dict(pred_ptr="*fp32", target_ptr="*i32", valid_ptr="*u8", weight_ptr="*fp32")
+    if kind == "asl1":
+        types |= dict(pred_ptr="*bf16", target_ptr="*fp16")
+    types |= dict(size="i32", bins="i32", mu="fp32", square_of_mu="fp32")
+    flags = dict(channels=4, kind=kind, per_sample=kind == "label", masked=True, index_type=triton.language.int32)
+    for kernel, out, sizes in (
+        (kernels._statistics_kernel, "*fp64", kernels._sizes(10_000, 30)),
+        (kernels._gradient_kernel, types["pred_ptr"], {"block": kernels._BLOCK}),
+    ):
+        constants, types["out_ptr"] = flags | sizes, out
+        signature = {name: "constexpr" if name in constants else types[name] for name in kernel.arg_names}
+        source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
+        compiled = triton.compile(source, target=GPUTarget(*target))
+        code = compiled.asm["cubin" if target[0] == "cuda" else "hsaco"]
+        assert len(code) > 1000
+        assert "atom" not in compiled.asm.get("ptx", "")
+
+
 @pytest.mark.skipif(INTERPRETED, reason="the interpreter takes tensors on a CPU")
 def test_a_back_end_of_another_device_is_refused():
     pred = torch.zeros(2, 3, device="cpu")
