@@ -72,6 +72,19 @@ def leaves(data_set: Any, place: str) -> Iterator[tuple[str, dict]]:
         yield place, data_set
 
 
+def evaluators_of(cfg: Config, phase: str) -> Iterator[tuple[str, dict]]:
+    """The metrics of a phase, each with its place in the config."""
+    place = f"{phase}_evaluator"
+    entry = cfg.get(place) or []
+    if isinstance(entry, dict) and "metrics" in entry:
+        place, entry = f"{place}.metrics", entry["metrics"]
+    if isinstance(entry, dict):
+        yield place, entry
+        return
+    for index, inner in enumerate(entry):
+        yield f"{place}.{index}", inner
+
+
 def _check_top_level(names: set[str], where: Path, cutoff: float) -> None:
     """Raises UserError for a name that nothing reads and that is spelt almost like one that something does."""
     for name in sorted(names - READ - VARIABLES):

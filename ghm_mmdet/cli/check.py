@@ -35,6 +35,8 @@ def run(args: argparse.Namespace) -> int:
 
     check_stack()
 
+    from mmengine.logging import MMLogger
+
     from ghm_mmdet.cli.progress import track
     from ghm_mmdet.config import load_config
     from ghm_mmdet.data_check.dataset_report import report_dataset
@@ -42,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
     from ghm_mmdet.data_check.model_check import check_config_model
     from ghm_mmdet.data_check.preflight import enter_default_scope
 
+    # Its stream is that of the report.
+    MMLogger.get_current_instance().setLevel("ERROR")
     cfg = load_config(args.config, args.cfg_options, work_dir=None, launcher="none")
     enter_default_scope(cfg)
     report = report_dataset(cfg, track, args.max_images, workers=os.cpu_count() or 1)

@@ -24,6 +24,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from ghm_mmdet.config import evaluators_of
 from ghm_mmdet.errors import TYPE_HINT, UserError, explain, nearest
 
 # What the visualizer's backends import when the run starts.
@@ -148,19 +149,6 @@ def _parts(cfg: Config, phases: tuple[str, ...]) -> Iterator[Part]:
         yield Part(f"{place}.batch_sampler", batches, registries.DATA_SAMPLERS)
         for place, entry in evaluators_of(cfg, phase):
             yield Part(place, entry, registries.METRICS)
-
-
-def evaluators_of(cfg: Config, phase: str) -> Iterator[tuple[str, dict]]:
-    """The metrics of a phase, each with its place in the config."""
-    place = f"{phase}_evaluator"
-    entry = cfg.get(place) or []
-    if isinstance(entry, dict) and "metrics" in entry:
-        place, entry = f"{place}.metrics", entry["metrics"]
-    if isinstance(entry, dict):
-        yield place, entry
-        return
-    for index, inner in enumerate(entry):
-        yield f"{place}.{index}", inner
 
 
 def _check_part(cfg: Config, part: Part) -> None:

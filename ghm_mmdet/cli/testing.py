@@ -25,6 +25,8 @@ from ghm_mmdet.data_check.preflight import (
     check_classes,
     check_data,
     check_logits,
+    check_masks,
+    check_trained_classes,
     check_work_dir,
     enter_default_scope,
 )
@@ -63,7 +65,10 @@ def preflight(cfg: Config) -> None:
     detector = model.module if "tta_cfg" in cfg.model else model
     check_classes(detector, classes)
     check_logits(detector)
-    load_weights(detector, read_checkpoint(cfg.load_from), cfg.load_from)
+    check_masks(cfg, ("test",), detector)
+    checkpoint = read_checkpoint(cfg.load_from)
+    load_weights(detector, checkpoint, cfg.load_from)
+    check_trained_classes(checkpoint, classes, cfg.load_from)
     check_work_dir(cfg.work_dir)
     draw_names_as_written(name for names in classes.values() for name in names)
 

@@ -39,7 +39,9 @@ from ghm_mmdet.data_check.preflight import (
     check_classes,
     check_data,
     check_logits,
+    check_masks,
     check_pretrained,
+    check_trained_classes,
     check_work_dir,
     enter_default_scope,
 )
@@ -71,6 +73,7 @@ def preflight(cfg: Config, *, partial: bool) -> None:
     model = build_part(MODELS, copy.deepcopy(cfg.model), "model")
     check_classes(model, classes)
     check_logits(model)
+    check_masks(cfg, ("val",), model)
     optim_wrapper = build_optimizer(cfg, model)
     if cfg.get("resume"):
         found = _read_resumable(cfg.load_from) if cfg.load_from else newest_whole_checkpoint(cfg)
@@ -83,6 +86,7 @@ def preflight(cfg: Config, *, partial: bool) -> None:
         partial = partial and not cfg.resume
         advice = SAME_CONFIG if cfg.resume else f"{SAME_CONFIG} To fine-tune with other classes: --allow-partial-load"
         load_weights(model, checkpoint, cfg.load_from, partial=partial, advice=advice)
+        check_trained_classes(checkpoint, classes, cfg.load_from)
     if checkpoint is not None and cfg.resume:
         check_iterations(cfg, checkpoint)
         if optim_wrapper is not None:

@@ -361,6 +361,20 @@ def _is_box(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
 
 
+def is_segmentation(value: Any) -> bool:
+    """Whether pycocotools makes a mask of it: polygons of three corners or more, or a run-length code."""
+    if isinstance(value, dict):
+        return isinstance(value.get("counts"), (str, list)) and isinstance(value.get("size"), list)
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(
+            isinstance(corners, list) and len(corners) >= 6 and len(corners) % 2 == 0 and all(map(_is_number, corners))
+            for corners in value
+        )
+    )
+
+
 def _is_flag(value: Any) -> bool:
     return value is None or (isinstance(value, (bool, int, float)) and value in (0, 1))
 

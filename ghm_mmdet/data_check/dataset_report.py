@@ -61,10 +61,12 @@ def _describe(part: Part, passed: int | None) -> str:
         return f"{lines[0]}\n  not looked at: {part.note}"
     if part.data_set is not None:
         annotated = part.file.objects if part.file else part.objects.total()
+        files = len(part.file.images) if part.file else part.images
+        of_files = f" of {files:,} annotated" if files != part.images else ""
         of = f" of {annotated:,} annotated" if annotated != part.objects.total() else ""
         per_class = ", ".join(f"{name} {part.objects[name]:,}" for name in part.labels)
         lines += [
-            f"  images: {part.images:,}, without objects: {part.without_objects:,}",
+            f"  images: {part.images:,}{of_files}, without objects: {part.without_objects:,}",
             f"  objects: {part.objects.total():,}{of}",
             *textwrap.wrap(f"per class: {per_class}", 118, initial_indent="  ", subsequent_indent="    "),
             "  box sizes: " + ", ".join(f"{name} {part.sizes[name]:,}" for name in ("small", "medium", "large")),

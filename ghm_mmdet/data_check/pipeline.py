@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import json
+import logging
 import math
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -15,19 +19,24 @@ import torch
 from mmdet.registry import METRICS
 from mmdet.structures.bbox import get_box_tensor
 from mmengine.config import Config
+from mmengine.evaluator import Evaluator
+from mmengine.logging import MMLogger
 from PIL import Image, UnidentifiedImageError
 from torch.utils.data import DataLoader, Dataset
 
-from ghm_mmdet.config import build_part
+from ghm_mmdet.config import build_part, evaluators_of
 from ghm_mmdet.data_check.annotation_files import shown
 from ghm_mmdet.data_check.findings import Kind
-from ghm_mmdet.data_check.walk import Part, Walk, evaluators, reason_of
+from ghm_mmdet.data_check.walk import Part, Walk, reason_of
+from ghm_mmdet.errors import UserError
+from ghm_mmdet.hooks.ground_truth_ids_hook import number_ground_truth
 from ghm_mmdet.prior import random_state_of_its_own
 
 # EXIF's orientations that swap width and height.
 TURNED = (5, 6, 7, 8)
 MOST_HEADERS = 2000
 MOST_SUSPECTED = 20
+META_KEYS = "meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'instances')"
 
 Progress = Callable[[Iterable, str, int], Iterable]
 
@@ -313,28 +322,55 @@ def find_nothing_learned(walk: Walk, objects: int) -> None:
 
 
 def try_evaluators(cfg: Config, walk: Walk, part: Part, sample: dict | None) -> None:
-    """Gives mmdet's metrics a sample with its own objects as detections, which would fail after an epoch only."""
+    """Lets mmdet's metrics evaluate one image with a detection, where they would fail after an epoch only."""
     if sample is None:
         return
     found = sample["data_samples"]
-    instances = found.gt_instances
-    boxes = get_box_tensor(instances.bboxes) if "bboxes" in instances else torch.zeros(0, 4)
-    labels = instances.labels if "labels" in instances else torch.zeros(len(boxes), dtype=torch.long)
-    detections = dict(bboxes=boxes, labels=labels, scores=torch.ones(len(boxes)))
-    given = {"instances": [], **found.to_dict(), "pred_instances": detections}
-    for name, evaluator in [entry for phase in part.phases if phase != "train" for entry in evaluators(cfg, phase)]:
+    detection = dict(bboxes=torch.tensor([[0.0, 0, 9, 9]]), labels=torch.tensor([0]), scores=torch.ones(1))
+    for name, evaluator in [entry for phase in part.phases if phase != "train" for entry in evaluators_of(cfg, phase)]:
         if str(evaluator.get("type")).split(".")[-1] not in ("CocoMetric", "VOCMetric"):
             continue
-        metric = build_part(METRICS, {**evaluator, "ann_file": None} if "ann_file" in evaluator else evaluator, name)
-        metric.dataset_meta = part.data_set.metainfo
-        if not evaluator.get("ann_file") and "instances" not in found:
-            given.pop("instances", None)
+        given = {**found.to_dict(), "pred_instances": dict(detection)}
+        if "segm" in (evaluator.get("metric") or ()) and "ori_shape" in found:
+            given["pred_instances"]["masks"] = torch.ones(1, *found.ori_shape[:2], dtype=torch.bool)
+        try:
+            _evaluate(evaluator, name, walk.truth.get(name), part.data_set.metainfo, given)
+        except UserError:
+            raise
+        except Exception as error:
+            advice = f"Let the pipeline of {part.place} give it: LoadAnnotations, and PackDetInputs with {META_KEYS}."
+            lacks = str(error).strip("'\"")
+            packed = lacks in META_KEYS or lacks.endswith("instances")
+            where = f"{name} ({evaluator['type']}): {reason_of(error)}"
+            walk.findings.add(Kind.EVALUATOR, where, advice if packed else "")
+
+
+def _evaluate(evaluator: dict, name: str, truth: dict | None, metainfo: dict, given: dict) -> None:
+    """One image, with no more of the ground truth than its own; mmdet's logger and printed tables are kept quiet."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        entry = {key: value for key, value in evaluator.items() if key not in ("outfile_prefix", "format_only")}
+        if "ann_file" in evaluator:
+            entry["ann_file"] = None
+        if truth is not None and "img_id" in given:
+            own = {
+                "images": [image for image in truth["images"] if image.get("id") == given["img_id"]],
+                "annotations": [one for one in truth["annotations"] if one.get("image_id") == given["img_id"]],
+                "categories": truth["categories"],
+            }
+            entry["ann_file"] = os.path.join(folder, "truth.json")
+            with open(entry["ann_file"], "w", encoding="utf-8") as file:
+                json.dump(own, file)
+        elif evaluator.get("ann_file"):
+            # Its file was too large to be read twice.
+            given.setdefault("instances", [])
+        metric = build_part(METRICS, entry, name)
+        metric.dataset_meta = metainfo
+        number_ground_truth(Evaluator(metric))
+        logger.setLevel(logging.CRITICAL + 1)
         try:
             metric.process({}, [given])
-        except Exception as error:
-            walk.findings.add(
-                Kind.EVALUATOR,
-                f"{name} ({evaluator['type']}): {reason_of(error)}",
-                f"Let the pipeline of {part.place} give it: LoadAnnotations, and PackDetInputs with meta_keys=("
-                "'img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'instances').",
-            )
+            metric.compute_metrics(metric.results)
+        finally:
+            logger.setLevel(level)

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ghm_mmdet.checkpoint.safe_loading import read_checkpoint
+from ghm_mmdet.config import evaluators_of
 from ghm_mmdet.data_check.annotation_files import shown
 from ghm_mmdet.data_check.findings import Kind
 from ghm_mmdet.data_check.pipeline import try_some_images
@@ -80,6 +81,30 @@ def check_classes(model: Any, classes: dict[str, tuple[str, ...]]) -> None:
                     f"({shown(', '.join(names))}).\n"
                     f"Make them agree: --cfg-options model.{module_name}.num_classes={len(names)}, or set "
                     f"{place}.metainfo.classes."
+                )
+
+
+def check_trained_classes(checkpoint: Any, classes: dict[str, tuple[str, ...]], path: str) -> None:
+    """Raises UserError when a checkpoint was trained with the classes of a data set in another order."""
+    meta = checkpoint.get("meta")
+    of_data = (meta if isinstance(meta, dict) else {}).get("dataset_meta")
+    trained = (of_data if isinstance(of_data, dict) else {}).get("classes")
+    for place, names in classes.items():
+        if isinstance(trained, (list, tuple)) and tuple(trained) != names and set(trained) == set(names):
+            raise UserError(
+                f"{place} has the classes in another order, {shown(list(names))}, than {path}, "
+                f"{shown(list(trained))}\nList them in the checkpoint's order."
+            )
+
+
+def check_masks(cfg: Config, phases: tuple[str, ...], model: Any) -> None:
+    """Raises UserError when masks are to be evaluated of a detector that predicts none."""
+    for phase in phases:
+        for place, evaluator in evaluators_of(cfg, phase):
+            if "segm" in (evaluator.get("metric") or ()) and getattr(model, "with_mask", None) is False:
+                raise UserError(
+                    f"{place}.metric has segm, but {type(model).__name__} predicts no masks as the config describes it."
+                    f"\nTake it out: --cfg-options {place}.metric=bbox"
                 )
 
 

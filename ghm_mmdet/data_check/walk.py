@@ -20,12 +20,13 @@ from mmengine.dataset import BaseDataset, DefaultSampler
 from mmengine.runner import Runner
 from torch.utils.data import BatchSampler
 
-from ghm_mmdet.config import build_part, leaves
+from ghm_mmdet.config import build_part, evaluators_of, leaves
 from ghm_mmdet.data_check.annotation_files import (
     AnnotationFile,
     category_names,
     coco_content,
     format_of,
+    is_segmentation,
     parse_json,
     read_annotations,
     read_coco,
@@ -79,10 +80,12 @@ class Walk:
     """All parts, and what concerns several of them.
 
     whole: by phase, the data set that the config describes, built over the parts.
+    truth: what the annotation files of evaluators hold, by the evaluator's place.
     """
 
     parts: list[Part] = field(default_factory=list)
     whole: dict[str, Any] = field(default_factory=dict)
+    truth: dict[str, dict] = field(default_factory=dict)
     findings: Findings = field(default_factory=Findings)
 
     def of(self, phase: str) -> list[Part]:
@@ -301,7 +304,9 @@ class _Walker:
         if phase != "train":
             return
         batches, world_size = built.batch_sampler, self.world_size()
-        if type(batches) is BatchSampler and isinstance(batches.sampler, DefaultSampler):
+        if len(whole) == 0:
+            empty = True
+        elif type(batches) is BatchSampler and isinstance(batches.sampler, DefaultSampler):
             share = math.ceil(len(whole) / world_size)
             empty = share < batches.batch_size if batches.drop_last else share == 0
         else:
@@ -347,7 +352,7 @@ class _Walker:
     def check_evaluators(self, phase: str) -> None:
         """Looks at the evaluator's file: it must have the data's images, their categories, and whole entries."""
         findings, parts = self.result.findings, self.result.of(phase)
-        for name, evaluator in evaluators(self.cfg, phase):
+        for name, evaluator in evaluators_of(self.cfg, phase):
             path = evaluator.get("ann_file")
             if not isinstance(path, str) or "://" in path:
                 continue
@@ -357,9 +362,26 @@ class _Walker:
             content = self.json_content(path, findings) if path.endswith(".json") else None
             if content is None or "Coco" not in str(evaluator.get("type")):
                 continue
+            if all(isinstance(entry, dict) for entry in (*content["images"], *content["annotations"])):
+                self.result.truth[name] = content
+                self.check_truth(name, evaluator, content)
             for part in parts:
                 if part.file is not None and format_of(part.data_set) == "COCO":
                     self.check_evaluated(part, content, f"{name}.ann_file", path)
+
+    def check_truth(self, name: str, evaluator: dict, content: dict) -> None:
+        """Looks at what this metric alone reads of its file, and what the tools cannot number anew in memory."""
+        add, path = self.result.findings.add, os.path.abspath(evaluator["ann_file"])
+        if evaluator.get("outfile_prefix"):
+            ids = [entry["id"] for entry in content["categories"] if isinstance(entry, dict) and "id" in entry]
+            if any(isinstance(number, str) for number in ids) or (evaluator.get("classwise") and ids != sorted(ids)):
+                where = f"{name} would mix up the category ids {shown(ids)}, with outfile_prefix, in {path}"
+                add(Kind.EVALUATOR, where, f"Number them 1, 2, ..., or take {name}.outfile_prefix out.")
+        if "segm" in (evaluator.get("metric") or ()):
+            for number, entry in enumerate(content["annotations"]):
+                if not is_segmentation(entry.get("segmentation")):
+                    where = f"annotations[{number}]: segmentation is {shown(entry.get('segmentation'))}, in {path}"
+                    add(Kind.EVALUATOR, f"{name}, metric segm: {where}")
 
     def check_evaluated(self, part: Part, content: dict, name: str, path: str) -> None:
         own = self.contents.get(os.path.abspath(part.data_set.ann_file))
@@ -387,14 +409,6 @@ class _Walker:
             findings.add(Kind.CLASS_ORDER, where)
 
 
-def evaluators(cfg: Config, phase: str) -> list[tuple[str, dict]]:
-    """The evaluators of a phase with their places in the config, which holds one or a list."""
-    found = cfg.get(f"{phase}_evaluator") or []
-    if isinstance(found, (list, tuple)):
-        return [(f"{phase}_evaluator.{index}", evaluator) for index, evaluator in enumerate(found)]
-    return [(f"{phase}_evaluator", found)]
-
-
 def missing_path(cfg: Config, what: str, path: str, entry: str) -> tuple[str, str]:
     """What is said of a path that is not there: it names the config's entry, and what sets it."""
     variables = sorted(set(re.findall(r"\{\{\s*['\"]?\s*\$(\w+)\s*:", cfg.text)))
@@ -412,10 +426,11 @@ def reason_of(error: Exception) -> str:
 def _why_no_object(part: Part) -> str:
     if part.file is None:
         return part.source
-    names = {None: "crowd, difficult or to be ignored"}
-    why = ", ".join(f"{count} {kind.text if kind else names[None]}" for kind, count in part.file.left_out.most_common())
-    first = next((finding.places[0] for kind, finding in part.findings.by_kind.items() if part.file.left_out[kind]), "")
-    return f"{part.file.objects} objects annotated; {why}{f'; first: {first}' if first else ''}"
+    why = [f"{part.file.objects} objects annotated"]
+    for kind, count in part.file.left_out.most_common():
+        why.append(f"{count} {kind.text if kind else 'crowd, difficult or to be ignored'}")
+    firsts = [finding.places[0] for kind, finding in part.findings.by_kind.items() if part.file.left_out[kind]]
+    return "; ".join([*why, *(f"first: {first}" for first in firsts[:1])])
 
 
 def _plain(name: str) -> str:

@@ -12,7 +12,6 @@ from ghm_mmdet import ops
 _WORDS = {
     "reference": "plain torch; on a CPU `python -m ghm_mmdet.ops build` makes them several times faster",
     "cpu": "C++",
-    "triton": "Triton",
 }
 
 

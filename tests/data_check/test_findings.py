@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -20,7 +21,7 @@ from tools.running import CLASSES, write_shapes
 
 from ghm_mmdet.data_check.dataset_report import report_dataset
 from ghm_mmdet.data_check.findings import Kind
-from ghm_mmdet.data_check.preflight import QUIET, check_data
+from ghm_mmdet.data_check.preflight import QUIET, check_data, check_masks, check_trained_classes
 from ghm_mmdet.errors import UserError
 
 IMAGES = 4
@@ -40,11 +41,13 @@ class Data:
         self.cfg, self.root = cfg, root
         self.files = {phase: json.loads((root / "annotations.json").read_text()) for phase in ("train", "val")}
 
+    def write_files(self) -> None:
+        for phase, content in self.files.items():
+            (self.root / f"{phase}.json").write_text(json.dumps(content))
+
     def write(self) -> None:
+        self.write_files()
         for phase in ("train", "val"):
-            path = self.root / f"{phase}.json"
-            if phase in self.files:
-                path.write_text(json.dumps(self.files[phase]))
             self.cfg[f"{phase}_dataloader"].dataset.update(data_root=f"{self.root}/", ann_file=f"{phase}.json")
         self.cfg.val_evaluator.ann_file = str(self.root / "val.json")
         self.cfg.test_dataloader = self.cfg.test_evaluator = None
@@ -170,12 +173,55 @@ COCO: dict[str, tuple[Change, Kind | None, str]] = {
         Kind.NO_BATCH,
         "4 images, batch_size=9",
     ),
+    "repeated no time": (
+        lambda data: setattr(
+            data.cfg.train_dataloader,
+            "dataset",
+            dict(type="RepeatDataset", times=0, dataset=data.cfg.train_dataloader.dataset),
+        ),
+        Kind.NO_BATCH,
+        "0 images",
+    ),
     "no epoch": (option(train_cfg__max_epochs=0), Kind.NO_BATCH, "train_cfg.max_epochs is 0"),
     # Classes.
     "classes as a text": (option(**{f"{TRAIN}metainfo__classes": "drone"}), Kind.CLASSES, "the text 'drone'"),
     "classes twice": (option(**{f"{TRAIN}metainfo__classes": ("a", "a", "b")}), Kind.CLASSES, "'a'"),
     "classes are numbers": (option(**{f"{TRAIN}metainfo__classes": (1, 2, 3)}), Kind.CLASSES, "metainfo.classes"),
-    # What the evaluator needs of the pipeline.
+    # What the evaluator alone needs.
+    "no segmentation": (
+        option(val_evaluator__metric="segm"),
+        Kind.EVALUATOR,
+        "metric segm: annotations[0]: segmentation is None",
+    ),
+    "a flat polygon": (
+        lambda data: (
+            data.cfg.val_evaluator.update(metric=["bbox", "segm"]),
+            [entry.update(segmentation=[[1, 1, 9, 1, 9, 9]]) for entry in data.files["val"]["annotations"]],
+            data.files["val"]["annotations"][7].update(segmentation=[[1, 1, 9, 1]]),
+        ),
+        Kind.EVALUATOR,
+        "annotations[7]: segmentation is [[1, 1, 9, 1]]",
+    ),
+    "an unknown metric item": (option(val_evaluator__metric_items=["mAP", "AP"]), Kind.EVALUATOR, '"AP" is not'),
+    "text categories in a file of results": (
+        lambda data: (
+            data.cfg.val_evaluator.update(outfile_prefix=str(data.root / "results")),
+            [entry.update(id=f"c{entry['id']}") for entry in data.files["val"]["categories"]],
+            [entry.update(category_id=f"c{entry['category_id']}") for entry in data.files["val"]["annotations"]],
+        ),
+        Kind.EVALUATOR,
+        "val_evaluator would mix up the category ids",
+    ),
+    "metrics in a list of the evaluator": (
+        lambda data: data.cfg.merge_from_dict(
+            dict(
+                val_evaluator=dict(_delete_=True, type="Evaluator", metrics=[dict(type="CocoMetric", ann_file="gone")])
+            )
+        ),
+        Kind.PATH,
+        "val_evaluator.metrics.0.ann_file",
+    ),
+    # What it needs of the pipeline.
     "no img_id": (
         lambda data: data.cfg.val_dataloader.dataset.pipeline[-1].update(meta_keys=("img_path", "ori_shape")),
         Kind.EVALUATOR,
@@ -192,8 +238,9 @@ def _drop_first(data: Data) -> None:
 @pytest.mark.parametrize("case", COCO)
 def test_coco(case, data, capsys):
     change, kind, place = COCO[case]
-    change(data)
     data.write()
+    change(data)
+    data.write_files()
     data.assert_found(kind, place, capsys)
 
 
@@ -351,6 +398,23 @@ def test_a_cut_off_jpeg_is_named(backend, data):
     found = report.walk.parts[0].findings.by_kind
     kinds = {Kind.CUT_OFF} if decoded else {Kind.IMAGE_BROKEN, Kind.PIPELINE}
     assert report.breaks == (not decoded) and kinds & set(found) and "1.jpg" in str(report)
+
+
+def test_a_checkpoint_of_the_same_classes_in_another_order():
+    meta = dict(dataset_meta=dict(classes=list(CLASSES)))
+    turned = {"test_dataloader.dataset": CLASSES[::-1]}
+    for checkpoint, classes in (({}, turned), (dict(meta=meta), {"test_dataloader.dataset": CLASSES})):
+        check_trained_classes(checkpoint, classes, "a.pth")
+    check_trained_classes(dict(meta=meta), {"test_dataloader.dataset": ("other", "names")}, "a.pth")
+    with pytest.raises(UserError, match=r"test_dataloader.dataset .* another order, .*'bar', .* than a.pth"):
+        check_trained_classes(dict(meta=meta), turned, "a.pth")
+
+
+def test_masks_of_a_detector_without_masks(data):
+    data.cfg.val_evaluator.metric = ["bbox", "segm"]
+    check_masks(data.cfg, ("val",), SimpleNamespace(with_mask=True))
+    with pytest.raises(UserError, match=r"val_evaluator\.metric has segm"):
+        check_masks(data.cfg, ("val",), SimpleNamespace(with_mask=False))
 
 
 def test_max_images(data):

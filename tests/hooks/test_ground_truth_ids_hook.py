@@ -27,6 +27,12 @@ CHANGES = {
         *(entry.update(category_id=f"c{entry['category_id']}") for entry in content["annotations"]),
         *(entry.update(id=f"c{entry['id']}") for entry in content["categories"]),
     ],
+    "text images": lambda content: [
+        *(entry.update(image_id=f"i{entry['image_id']}") for entry in content["annotations"]),
+        *(entry.update(id=f"i{entry['id']}") for entry in content["images"]),
+    ],
+    "fractions": lambda content: [entry.update(id=entry["id"] / 2) for entry in content["annotations"]],
+    "negative": lambda content: [entry.update(id=-entry["id"]) for entry in content["annotations"]],
     "categories in another order": lambda content: content["categories"].reverse(),
 }
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
-from ghm_mmdet.cli.config_parts import evaluators_of
+from ghm_mmdet.config import evaluators_of
 from ghm_mmdet.errors import UserError
 from ghm_mmdet.experiments.study.average_precision import average_precision
 from ghm_mmdet.experiments.study.grid import Run
