@@ -42,14 +42,14 @@ test: env
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --durations=10
 
 test-quick: env
-	$(PY) -m pytest -x -m "not slow" tests/functional tests/ops tests/losses
+	$(PY) -m pytest -x -m "not slow" tests/functional tests/ops tests/nn tests/losses
 
 coverage: env
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile -m "not slow" --cov=ghm_mmdet --cov-report=term:skip-covered
 
 OLDEST := .venv-oldest
 test-oldest: $(OLDEST)/.ready
-	OMP_NUM_THREADS=1 PYTHONPATH=. $(OLDEST)/bin/python -m pytest tests/functional tests/ops
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(OLDEST)/bin/python -m pytest tests/functional tests/ops tests/nn/test_forms.py
 
 $(OLDEST)/.ready: pyproject.toml
 	$(or $(PYTHON),python3) -m venv $(OLDEST)

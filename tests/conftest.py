@@ -1,4 +1,4 @@
-"""Where tests find real data: COCO_ROOT and VOC_ROOT, or the folder `shared/data` beside the checkout."""
+"""Where tests run and find real data: COCO_ROOT and VOC_ROOT, or the folder `shared/data` beside the checkout."""
 
 from __future__ import annotations
 
@@ -8,8 +8,33 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 REPO = Path(__file__).resolve().parents[1]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", default="cpu", help="where the numerical tests run: cpu, cuda, cuda:1")
+
+
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> torch.device:
+    return torch.device(request.config.getoption("device"))
+
+
+@pytest.fixture(params=[torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
+def dtype(request: pytest.FixtureRequest) -> torch.dtype:
+    return request.param
+
+
+@pytest.fixture
+def on_device(device: torch.device) -> Iterator[None]:
+    """Has torch make all tensors on the device of --device."""
+    if device.type == "cpu":
+        yield
+        return
+    with device:
+        yield
 
 
 def _data_root(variable: str, name: str, marker: str) -> Path:

@@ -19,7 +19,7 @@ from typing import Any
 
 from ghm_mmdet.cli.arguments import positive_int
 from ghm_mmdet.custom_dataset.loss_choice import LOSSES
-from ghm_mmdet.errors import UserError, require_file
+from ghm_mmdet.errors import UserError
 
 RECORD = "start.json"
 # Positives are counted in this many images; more would not change the choice of a loss.
@@ -52,12 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     if args.weights and "://" not in args.weights:
-        require_file(args.weights, "weights")
         args.weights = str(Path(args.weights).expanduser().absolute())
-        from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints, read_checkpoint
-
-        allow_mmengine_checkpoints()
-        read_checkpoint(args.weights)
     data = Path(args.data).expanduser().resolve()
     work_dir = Path(args.work_dir or Path("work_dirs") / data.name).expanduser().resolve()
     if work_dir == data or data in work_dir.parents:
@@ -85,6 +80,8 @@ def run(args: argparse.Namespace) -> None:
     if without:
         _note(f"no object in the training images of: {_few(without)}")
 
+    if record is None or args.fresh:
+        _check_stack_and_weights(args.weights)
     if record is not None and args.fresh:
         _note(f"what was in {work_dir} is now in {_move_aside(work_dir)}")
         record = None
@@ -102,16 +99,25 @@ def run(args: argparse.Namespace) -> None:
         _note(f"or as any config: ghm-mmdet train {shlex.quote(record['config'])}")
 
 
+def _check_stack_and_weights(weights: str | None) -> None:
+    """Refuses weights before anything is written; training reads them again for itself."""
+    from ghm_mmdet.cli.environment import check_stack
+
+    check_stack()
+
+    from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints, read_checkpoint
+
+    if weights:
+        allow_mmengine_checkpoints()
+        read_checkpoint(weights)
+
+
 def _prepare(
     args: argparse.Namespace, work_dir: Path, folder: Any, contents: dict[str, Any], seed: int
 ) -> dict[str, Any]:
     """Writes labels, split, data check and config, and the record of it last."""
     if work_dir.is_dir() and any(work_dir.iterdir()) and not (work_dir / "annotations").is_dir():
         raise UserError(f"the work dir holds something else already: {work_dir}\nName another: --work-dir")
-
-    from ghm_mmdet.cli.environment import check_stack
-
-    check_stack()
 
     import torch
 
@@ -136,7 +142,7 @@ def _prepare(
 
     def write(loss_name: str, why: str) -> None:
         words = f"ghm-mmdet train {shlex.quote(str(config))}" + (" --allow-partial-load" if args.weights else "")
-        title = f"{size.title}, on {folder.root.name} ({folder.format_name}); loss: {LOSSES[loss_name].title}.\n\n{why}"
+        title = f"{size.title}, on {folder.root.name} ({folder.format_name}).\n\n{why}"
         text = config_text(
             title=title,
             command=words,
@@ -162,8 +168,8 @@ def _prepare(
     logits = _logits_per_positive(cfg)
     advice = recommend(logits)
     loss_name = args.loss or advice.loss
-    why = f"Positives: one of {logits:,.0f} logits."
-    why += " The loss was chosen by hand." if args.loss else f" {LOSSES[loss_name].title} is {advice.reason}."
+    why = "chosen by hand" if args.loss else f"{advice.reason} (docs/results.md)"
+    why = f"Positives: one of {logits:,.0f} logits. Loss: {LOSSES[loss_name].title}, {why}."
     _note(why)
     write(loss_name, why)
     _say(4, f"config: {config}")
@@ -215,10 +221,12 @@ def _logits_per_positive(cfg: Any) -> float:
     from mmdet.registry import DATASETS, MODELS
 
     from ghm_mmdet.cli.progress import track
+    from ghm_mmdet.coco import quiet
     from ghm_mmdet.prior import find_dense_heads, measure_priors
 
     model = MODELS.build(copy.deepcopy(cfg.model))
-    data_set = DATASETS.build(cfg.train_dataloader.dataset)
+    with quiet():
+        data_set = DATASETS.build(cfg.train_dataloader.dataset)
     (prior,) = measure_priors(
         model,
         find_dense_heads(model),

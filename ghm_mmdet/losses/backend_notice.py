@@ -12,6 +12,7 @@ from ghm_mmdet import ops
 _WORDS = {
     "reference": "plain torch; on a CPU `python -m ghm_mmdet.ops build` makes them several times faster",
     "cpu": "C++",
+    "triton": "Triton",
 }
 
 

@@ -53,7 +53,7 @@ class GHMC(RegionState):
             how far it is, is kept in checkpoints. ``None`` leaves it at ``power``.
         scale_by_weight: whether the loss of an element is also multiplied by the size of its weight.
         activated: whether predictions are probabilities already, after the sigmoid.
-        backend: of ``ghm_mmdet.ops``, ``"reference"`` or ``"cpu"``; ``None`` takes the fastest that is
+        backend: of ``ghm_mmdet.ops``, ``"reference"``, ``"cpu"`` or ``"triton"``; ``None`` takes the fastest that is
             there for the device.
 
     Raises:

@@ -53,7 +53,7 @@ class GHMR(RegionState):
             how far it is, is kept in checkpoints. ``None`` leaves it at ``power``.
         scale_by_weight: whether the loss of an element is also multiplied by the size of its weight.
         mu_factor: with ``mu="auto"``, what the running mean is multiplied by, above 0.
-        backend: of ``ghm_mmdet.ops``, ``"reference"`` or ``"cpu"``; ``None`` takes the fastest that is
+        backend: of ``ghm_mmdet.ops``, ``"reference"``, ``"cpu"`` or ``"triton"``; ``None`` takes the fastest that is
             there for the device.
 
     Raises:
@@ -136,7 +136,6 @@ class GHMR(RegionState):
         mu = self._auto_mu(pred, target, weight, reduction_override) if self.mu == "auto" else self.mu
         return self._loss(ghm_r_loss, pred, target, weight, reduction=reduction_override, avg_factor=avg_factor, mu=mu)
 
-    @torch.no_grad()
     def _auto_mu(self, pred: Tensor, target: Tensor, weight: Tensor | None, reduction: str | None) -> Tensor:
         """The mu of this call; moves the running mean."""
         average, mean = self.mean_difference, mean_difference(pred, target, weight, self.sync)

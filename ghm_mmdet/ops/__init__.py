@@ -3,44 +3,61 @@
 One pass over the elements counts them and sums their losses, unit region by unit region; from these few numbers follow
 the loss and the harmonizing weights. A second pass makes the gradient.
 
-Two back ends do the same: :mod:`reference <ghm_mmdet.ops.reference>` in plain torch, for any device and dtype; and
-:mod:`cpu <ghm_mmdet.ops.cpu>` in C++, where ``python -m ghm_mmdet.ops build`` has compiled it. A GPU runs the first;
-its speed there is not measured. Both compute in float32, of float64 in float64. The operators are registered
-with torch as ``ghm_mmdet::region_statistics`` and ``ghm_mmdet::harmonized_gradient``: torch picks the back end by the
-device, and torch.compile and CUDA graphs go through them.
+Three back ends do the same: :mod:`reference <ghm_mmdet.ops.reference>` in plain torch, for any device and dtype;
+:mod:`cpu <ghm_mmdet.ops.cpu>` in C++, where ``python -m ghm_mmdet.ops build`` has compiled it; and ``triton``, for a
+GPU. All compute in float32, of float64 in float64. The operators are registered with torch as
+``ghm_mmdet::region_statistics`` and ``ghm_mmdet::harmonized_gradient``: torch picks the back end by the device, and
+torch.compile and CUDA graphs go through them.
 """
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
-from types import ModuleType
 
 import torch
 from torch import Tensor
 
-from . import cpu, reference
+from . import cpu
 
-_BACKENDS: dict[str, ModuleType] = {"reference": reference, "cpu": cpu}
+# The back end of each of torch's dispatch keys; all other devices have the reference. CUDA is ROCm's key, too.
 _DEVICES = {"CompositeExplicitAutograd": "reference", "CPU": "cpu"}
-BACKENDS = tuple(_BACKENDS)
+if importlib.util.find_spec("triton"):
+    _DEVICES["CUDA"] = "triton"
+BACKENDS = ("reference", "cpu", "triton")
+
+
+def _implementation(name: str, default: str) -> Callable[..., Tensor]:
+    def run(*arguments: object) -> Tensor:
+        *inputs, backend = arguments
+        # Triton takes a while to import.
+        module = importlib.import_module(f".{backend or default}", __name__)
+        result: Tensor = getattr(module, name)(*inputs)
+        return result
+
+    return run
+
 
 _library = torch.library.Library("ghm_mmdet", "DEF")
-_library.define("region_statistics(Tensor pred, Tensor target, Tensor? valid, str kind, float mu, int bins) -> Tensor")
-_library.define(
-    "harmonized_gradient(Tensor pred, Tensor target, Tensor? valid, str kind, float mu, Tensor region_weight) -> Tensor"
-)
-for _key, _backend in _DEVICES.items():
-    for _name in ("region_statistics", "harmonized_gradient"):
-        _library.impl(_name, getattr(_BACKENDS[_backend], _name), _key)
+for _name, _last in (("region_statistics", "int bins"), ("harmonized_gradient", "Tensor region_weight")):
+    _library.define(
+        f"{_name}(Tensor pred, Tensor target, Tensor? valid, str kind, float mu, {_last}, str? backend) -> Tensor"
+    )
+    for _key, _backend in _DEVICES.items():
+        _library.impl(_name, _implementation(_name, _backend), _key)
 
 
 @torch.library.register_fake("ghm_mmdet::region_statistics")
-def _(pred: Tensor, target: Tensor, valid: Tensor | None, kind: str, mu: float, bins: int) -> Tensor:
+def _(
+    pred: Tensor, target: Tensor, valid: Tensor | None, kind: str, mu: float, bins: int, backend: str | None
+) -> Tensor:
     return pred.new_empty((3, bins), dtype=torch.float64)
 
 
 @torch.library.register_fake("ghm_mmdet::harmonized_gradient")
-def _(pred: Tensor, target: Tensor, valid: Tensor | None, kind: str, mu: float, region_weight: Tensor) -> Tensor:
+def _(
+    pred: Tensor, target: Tensor, valid: Tensor | None, kind: str, mu: float, region_weight: Tensor, backend: str | None
+) -> Tensor:
     return torch.empty_like(pred, memory_format=torch.contiguous_format)
 
 
@@ -64,17 +81,17 @@ def region_statistics(
         kind: ``"label"`` and ``"dense"``: binary cross-entropy of logits; ``"asl1"``: authentic smooth L1.
         mu: of authentic smooth L1; the others do not look at it.
         bins: number of unit regions.
-        backend: ``"reference"`` or ``"cpu"``; ``None`` leaves the choice to torch.
+        backend: ``"reference"``, ``"cpu"`` or ``"triton"``; ``None`` leaves the choice to torch.
 
     Returns:
         float64 of shape (3, bins): the number of elements, the number of those whose target is above 0, and the sum of
         their losses. It unpacks into ``count, positive, loss_sum``.
 
     Raises:
-        ValueError: kind or back end is unknown.
+        ValueError: kind or back end is unknown, or the back end is for another device.
     """
-    inputs = _prepared(pred, target, weight, kind)
-    return _operator("region_statistics", backend)(*inputs, kind, mu, bins)
+    inputs = _prepared(pred, target, weight, kind, backend)
+    return torch.ops.ghm_mmdet.region_statistics(*inputs, kind, mu, bins, backend)
 
 
 def harmonized_gradient(
@@ -94,29 +111,27 @@ def harmonized_gradient(
     Returns:
         The shape and dtype of ``pred``.
     """
-    inputs = _prepared(pred, target, weight, kind)
-    return _operator("harmonized_gradient", backend)(*inputs, kind, mu, region_weight)
+    inputs = _prepared(pred, target, weight, kind, backend)
+    return torch.ops.ghm_mmdet.harmonized_gradient(*inputs, kind, mu, region_weight, backend)
 
 
 def backend_for(device: str) -> str:
     """Name of the back end that runs on a type of device when none is asked for."""
+    if device == "cuda" and "CUDA" in _DEVICES:
+        return "triton"
     return "cpu" if device == "cpu" and cpu.loaded() else "reference"
 
 
-def _prepared(pred: Tensor, target: Tensor, weight: Tensor | None, kind: str) -> tuple[Tensor, Tensor, Tensor | None]:
+def _prepared(
+    pred: Tensor, target: Tensor, weight: Tensor | None, kind: str, backend: str | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """What the back ends take: labels in int32, and a bool for what counts."""
     if kind not in ("label", "dense", "asl1"):
         raise ValueError(f"kind must be 'label', 'dense' or 'asl1', got {kind!r}")
+    if backend not in (None, *BACKENDS):
+        raise ValueError(f"backend must be one of {', '.join(map(repr, BACKENDS))}, or None, got {backend!r}")
     if kind == "label" and target.dtype != torch.int32:
         target = target.long().clamp(-1, pred.shape[1]).int()
     if weight is not None and weight.dtype != torch.bool:
         weight = weight > 0
     return pred, target, weight
-
-
-def _operator(name: str, backend: str | None) -> Callable[..., Tensor]:
-    if backend is None:
-        return getattr(torch.ops.ghm_mmdet, name)
-    if backend not in _BACKENDS:
-        raise ValueError(f"backend must be one of {', '.join(map(repr, BACKENDS))}, or None, got {backend!r}")
-    return getattr(_BACKENDS[backend], name)

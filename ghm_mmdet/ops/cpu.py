@@ -99,6 +99,8 @@ def harmonized_gradient(
 
 def _inputs(pred: Tensor, target: Tensor, valid: Tensor | None, kind: str) -> tuple[Tensor, Tensor, Tensor | None]:
     """What the C++ code reads: contiguous tensors, dense targets of one of three dtypes."""
+    if pred.device.type != "cpu":
+        raise ValueError(f"backend='cpu' is for tensors on a CPU, got one on {pred.device}")
     if kind != "label" and target.dtype not in (torch.float32, torch.float16, torch.bfloat16):
         target = target.float()
     return pred.contiguous(), target.contiguous(), None if valid is None else valid.contiguous()

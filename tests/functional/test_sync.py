@@ -6,6 +6,7 @@ import torch.distributed
 from ranks import rank_main, run_ranks
 
 from ghm_mmdet.functional import ghm_c_loss, ghm_r_loss
+from ghm_mmdet.nn import GHMC, GHMR
 
 CASES = 50
 BINS = 10
@@ -34,40 +35,58 @@ def make_case(case, ranks):
     return model, shares
 
 
-def gradients(model, share, averages, sync):
-    """Gradient of each kind of loss on one share; `averages` are moving averages that go on from case to case."""
-    features, labels, target, weight = share
-    result = []
-    for kind in ("sigmoid", "softmax", "moving", "regression", "moving regression"):
-        parameters = model.clone().requires_grad_()
-        pred = features @ parameters
-        options = {"bins": BINS, "sync": sync}
-        if "moving" in kind:
-            acc_sum, acc_norm = averages[kind]
-            options |= {"momentum": 0.75, "acc_sum": acc_sum, "acc_norm": acc_norm}
-        if "regression" in kind:
-            loss = ghm_r_loss(pred, target, weight, **options)
-        else:
-            labels_of_kind = labels.clamp(max=3) if kind == "softmax" else labels
-            loss = ghm_c_loss(pred, labels_of_kind, weight, use_sigmoid=kind != "softmax", **options)
-        loss.backward()
-        result.append(parameters.grad)
-    return torch.stack(result)
+class Losses:
+    """Each kind of loss, with moving averages that go on from case to case."""
 
+    def __init__(self, sync):
+        self.sync = sync
+        self.averages = {kind: torch.zeros(2, BINS, dtype=torch.float64) for kind in ("moving", "moving regression")}
+        options = {"bins": BINS, "momentum": 0.75, "sync": sync}
+        self.modules = {
+            "positives": GHMC(normalize="positives", max_weight=10.0, **options),
+            "scaled": GHMC(normalize="avg_factor", scale_by_weight=True, **options),
+            "shares": GHMC(average="shares", debias=True, **options),
+            "automatic mu": GHMR(mu="auto", normalize="avg_factor", **options),
+        }
 
-def new_averages():
-    return {kind: torch.zeros(2, BINS, dtype=torch.float64) for kind in ("moving", "moving regression")}
+    def gradients(self, model, share, ranks=1):
+        """Gradient of each kind of loss on the samples of so many ranks."""
+        features, labels, target, weight = share
+        result = []
+        for kind in ("sigmoid", "softmax", "moving", "regression", "moving regression", *self.modules):
+            parameters = model.clone().requires_grad_()
+            pred = features @ parameters
+            options = {"bins": BINS, "sync": self.sync}
+            if kind in self.averages:
+                acc_sum, acc_norm = self.averages[kind]
+                options |= {"momentum": 0.75, "acc_sum": acc_sum, "acc_norm": acc_norm}
+            if kind in self.modules:
+                avg_factor = ranks + (labels < 4).sum()
+                other = target if kind == "automatic mu" else labels
+                loss = self.modules[kind](pred, other, weight, avg_factor=avg_factor)
+            elif "regression" in kind:
+                loss = ghm_r_loss(pred, target, weight, **options)
+            else:
+                labels_of_kind = labels.clamp(max=3) if kind == "softmax" else labels
+                loss = ghm_c_loss(pred, labels_of_kind, weight, use_sigmoid=kind != "softmax", **options)
+            loss.backward()
+            result.append(parameters.grad)
+        return torch.stack(result)
+
+    def state(self):
+        modules = {f"{kind} {name}": b for kind, m in self.modules.items() for name, b in m.state_dict().items()}
+        return self.averages | modules
 
 
 def run_rank(rank, ranks):
-    averages, synced, alone = new_averages(), [], []
+    synced, alone, losses = [], [], Losses(sync=True)
     for case in range(CASES):
         model, shares = make_case(case, ranks)
-        for results, sync in ((synced, True), (alone, False)):
-            gradient = gradients(model, shares[rank], averages if sync else new_averages(), sync)
+        for results, of_case in ((synced, losses), (alone, Losses(sync=False))):
+            gradient = of_case.gradients(model, shares[rank])
             torch.distributed.all_reduce(gradient)
             results.append(gradient / ranks)
-    return {"synced": synced, "alone": alone, "averages": averages}
+    return {"synced": synced, "alone": alone, "state": losses.state()}
 
 
 @pytest.fixture(scope="module", params=[2, 3])
@@ -78,15 +97,16 @@ def outcome(request, tmp_path_factory):
 
 def test_averaged_gradient_is_that_of_one_process(outcome):
     ranks, results = outcome
-    averages = new_averages()
+    losses = Losses(sync=False)
     for case in range(CASES):
         model, shares = make_case(case, ranks)
         together = tuple(torch.cat(parts) for parts in zip(*shares))
-        expected = gradients(model, together, averages, sync=False)
+        expected = losses.gradients(model, together, ranks)
         torch.testing.assert_close(results[0]["synced"][case], expected, rtol=1e-6, atol=1e-12)
     for result in results:
-        torch.testing.assert_close(result["averages"], averages, rtol=1e-6, atol=1e-9)
-        assert all(torch.equal(result["averages"][kind], results[0]["averages"][kind]) for kind in averages)
+        torch.testing.assert_close(result["state"], losses.state(), rtol=1e-6, atol=1e-9)
+        assert all(torch.equal(value, results[0]["state"][name]) for name, value in result["state"].items())
+    assert losses.state()["automatic mu mean_difference"] > 0 and losses.state()["shares acc_share"].any()
 
 
 def test_without_sync_each_rank_harmonizes_for_itself(outcome):
@@ -94,7 +114,7 @@ def test_without_sync_each_rank_harmonizes_for_itself(outcome):
     different = 0
     for case in range(CASES):
         model, shares = make_case(case, ranks)
-        expected = sum(gradients(model, share, new_averages(), sync=False) for share in shares) / ranks
+        expected = sum(Losses(sync=False).gradients(model, share) for share in shares) / ranks
         torch.testing.assert_close(results[0]["alone"][case], expected, rtol=1e-6, atol=1e-12)
         different += not torch.allclose(expected, results[0]["synced"][case], rtol=1e-3)
     assert different > CASES / 2
@@ -102,8 +122,8 @@ def test_without_sync_each_rank_harmonizes_for_itself(outcome):
 
 def test_sync_alone_is_no_sync():
     model, shares = make_case(0, 2)
-    alone = gradients(model, shares[0], new_averages(), sync=False)
-    assert torch.equal(gradients(model, shares[0], new_averages(), sync=True), alone)
+    found, expected = (Losses(sync).gradients(model, shares[0]) for sync in (True, False))
+    assert torch.equal(found, expected)
 
 
 if __name__ == "__main__":

@@ -48,5 +48,5 @@ def test_unknown_names_are_refused():
     inputs = (torch.zeros(2, 3), torch.zeros(2, 3), None)
     with pytest.raises(ValueError, match="kind must be"):
         ops.region_statistics(*inputs, "hinge", 0.0, 10)
-    with pytest.raises(ValueError, match="backend must be one of 'reference', 'cpu'"):
+    with pytest.raises(ValueError, match="backend must be one of 'reference', 'cpu', 'triton'"):
         ops.region_statistics(*inputs, "dense", 0.0, 10, "fpga")

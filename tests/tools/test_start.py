@@ -38,7 +38,8 @@ def test_it_says_what_it_found(started: tuple[Path, Path, str]) -> None:
     assert f"{data}: COCO JSON, 12 images, 3 classes" in output
     assert "objects: disc 12, square 12, bar 12" in output
     assert "split: train 8, val 2, test 2 (drawn with seed 3)" in output
-    assert re.search(r"Positives: one of [\d,]+ logits", output)
+    assert re.search(r"Positives: one of [\d,]+ logits\. Loss: .*\(docs/results\.md\)", output)
+    assert "loading annotations" not in output
     assert "Nothing was found that would break training." in (work_dir / "data_check.txt").read_text()
     (command,) = [line.strip() for line in output.splitlines() if line.strip().startswith("ghm-mmdet start")]
     assert command == f"ghm-mmdet start '{data}' --train"
@@ -61,7 +62,7 @@ def test_config_is_short_and_has_what_was_measured(started: tuple[Path, Path, st
     config = load_config(str(path), [], work_dir=None, launcher="none")
     head = config.model.bbox_head
     assert head.num_classes == 3 and tuple(config.train_dataloader.dataset.metainfo.classes) == CLASSES
-    loss = LOSSES[RECOMMENDATIONS[0].loss]
+    loss = LOSSES[json.loads((work_dir / "start.json").read_text())["loss"]]
     assert head.loss_cls == {key: value for key, value in loss.loss_cls.items() if key != "_delete_"}
     assert config.train_cfg.max_epochs == 2 and config.param_scheduler[1]["T_max"] == 2
     assert Path(config.work_dir) == work_dir / "training"
@@ -153,6 +154,15 @@ def test_work_dirs_that_do_not_fit(tmp_path: Path) -> None:
     done = run_tool("start.py", tmp_path / "data", "--work-dir", tmp_path / "thesis", cwd=tmp_path)
     assert_plain(done.returncode, done.stderr, "holds something else already")
     assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["only copy.txt"]
+
+
+def test_weights_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    write_shapes(tmp_path / "data", images=4)
+    (tmp_path / "torn.pth").write_bytes(b"PK")
+    for name, words in {"torn.pth": "not a whole checkpoint", "none.pth": "checkpoint not found"}.items():
+        done = run_tool("start.py", tmp_path / "data", "--weights", tmp_path / name, cwd=tmp_path)
+        assert_plain(done.returncode, done.stderr, words, name)
+    assert not (tmp_path / "work_dirs").exists()
 
 
 def test_every_number_of_logits_has_a_recommendation() -> None:
