@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +61,12 @@ def check_config_model(cfg: Config) -> list[ModelFinding]:
     model = build_part(MODELS, model_cfg, "model")
     if not _own_losses(model):
         return []
-    model.init_weights()
+    # mmengine would log how each weight begins.
+    logging.disable(logging.INFO)
+    try:
+        model.init_weights()
+    finally:
+        logging.disable(logging.NOTSET)
     data_set = DATASETS.build(cfg.train_dataloader.dataset)
     batch = pseudo_collate([data_set[index] for index in range(min(2, len(data_set)))])
     return check_model(model, batch, replaced_losses(cfg.filename) if cfg.filename else {})

@@ -26,6 +26,7 @@ def test_good_data(config):
     assert "per class: disc 3, square 3, bar 3" in done.stdout
     assert re.search(r"anchors matched per object, bbox_head \(RetinaHead\): mean \d", done.stdout)
     assert done.stdout.endswith("Nothing was found that would break training.\n")
+    assert " - INFO - " not in done.stdout
     assert sorted(config.parent.rglob("*")) == before
 
 
