@@ -27,14 +27,16 @@ def dtype(request: pytest.FixtureRequest) -> torch.dtype:
     return request.param
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def on_device(device: torch.device) -> Iterator[None]:
     """Has torch make all tensors on the device of --device."""
     if device.type == "cpu":
         yield
         return
+    torch.use_deterministic_algorithms(True, warn_only=True)
     with device:
         yield
+    torch.use_deterministic_algorithms(False)
 
 
 def _data_root(variable: str, name: str, marker: str) -> Path:

@@ -40,7 +40,7 @@ def harmonized_loss(
         all samples together, which makes DistributedDataParallel's averaged gradient that of one process.
     """
     # A new tensor in any case: what the caller does with the weight afterwards has no effect.
-    valid = None if weight is None else weight > 0
+    valid = None if weight is None else ops.above_0(weight)
     sums = kind != "softmax" and weighting.density == "region" and weighting.reduction != "none"
     if sums and not weighting.scale_by_weight:
         if kind == "label":

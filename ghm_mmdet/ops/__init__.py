@@ -122,6 +122,11 @@ def backend_for(device: str) -> str:
     return "cpu" if device == "cpu" and cpu.loaded() else "reference"
 
 
+def above_0(weight: Tensor) -> Tensor:
+    """Where a weight is above 0, in bool, by two operators that a CPU computes several at a time, unlike ``>``."""
+    return torch.gt(weight, 0, out=torch.empty_like(weight)).bool()
+
+
 def _prepared(
     pred: Tensor, target: Tensor, weight: Tensor | None, kind: str, backend: str | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -133,5 +138,5 @@ def _prepared(
     if kind == "label" and target.dtype != torch.int32:
         target = target.long().clamp(-1, pred.shape[1]).int()
     if weight is not None and weight.dtype != torch.bool:
-        weight = weight > 0
+        weight = above_0(weight)
     return pred, target, weight

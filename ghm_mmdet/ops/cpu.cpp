@@ -224,7 +224,7 @@ struct Regions {
     }
     if (!per_sample) {
       for (int64_t i = 0; i < size; ++i) {
-        block.region[i] = valid[start + i] ? block.region[i] : 0;
+        block.region[i] *= static_cast<int32_t>(valid[start + i]);
       }
       return;
     }

@@ -51,8 +51,12 @@ def asl1_root(difference: Tensor, mu: float) -> Tensor:
 
 def region_index(gradient_norm: Tensor, bins: int) -> Tensor:
     """Index of the unit region [j / bins, (j + 1) / bins) of each gradient norm, int64; a NaN is in the first."""
-    # All in floating point, and the comparison too: a CPU does these several at a time, but not bools.
+    return region_as_float(gradient_norm, bins).long()
+
+
+def region_as_float(gradient_norm: Tensor, bins: int) -> Tensor:
+    """As :func:`region_index`, in the dtype of the gradient norm, which a CPU computes several at a time."""
     region = (gradient_norm * (bins * _SURPLUS)).trunc_()
     lower_edge = region / bins
     region -= torch.lt(gradient_norm, lower_edge, out=lower_edge)
-    return region.nan_to_num_(nan=0.0).clamp_(0, bins - 1).long()
+    return region.nan_to_num_(nan=0.0).clamp_(0, bins - 1)

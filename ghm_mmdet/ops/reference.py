@@ -15,14 +15,19 @@ _PIECE_ELSEWHERE = 2**23
 
 
 def region_statistics(pred: Tensor, target: Tensor, valid: Tensor | None, kind: str, mu: float, bins: int) -> Tensor:
-    sums = torch.zeros(3, bins + 1, dtype=torch.float64, device=pred.device)
+    # Numbers and losses, of targets up to 0 and above, in each region and last where an element does not count.
+    sums = torch.zeros(2, 2, bins + 1, dtype=torch.float64, device=pred.device)
+    number, loss_sum = sums.view(2, -1)
     for _, x, t, v in _pieces(pred, target, valid, kind):
-        region = elements.region_index(elements.gradient_norm(kind, x, t, mu), bins)
+        column = elements.region_as_float(elements.gradient_norm(kind, x, t, mu), bins)
         if v is not None:
-            region = torch.where(v, region, bins)
-        values = torch.stack([torch.ones_like(x), t > 0, elements.loss(kind, x, t, mu)])
-        sums.scatter_add_(1, region.flatten().expand(3, -1), values.flatten(1).double())
-    return sums[:, :bins].contiguous()
+            column = torch.where(v, column, bins)
+        column.add_(torch.gt(t, 0, out=torch.empty_like(t)), alpha=bins + 1)
+        place = column.flatten().long()
+        number.scatter_add_(0, place, number.new_ones(()).expand(place.shape))
+        loss_sum.scatter_add_(0, place, elements.loss(kind, x, t, mu).flatten().double())
+    (below, above), losses = sums[..., :bins]
+    return torch.stack([below + above, above, losses.sum(0)])
 
 
 def harmonized_gradient(
@@ -31,9 +36,9 @@ def harmonized_gradient(
     gradient = torch.empty_like(pred, memory_format=torch.contiguous_format)
     for part, x, t, v in _pieces(pred, target, valid, kind):
         derivative = elements.derivative(kind, x, t, mu)
-        region = elements.region_index(derivative.abs(), region_weight.numel())
-        weight = region_weight.to(x.dtype).index_select(0, region.flatten()).view(x.shape)
-        gradient[part] = derivative * weight if v is None else torch.where(v, derivative * weight, 0)
+        region = elements.region_as_float(derivative.abs(), region_weight.numel()).int()
+        derivative *= region_weight.to(x.dtype).index_select(0, region.flatten()).view(x.shape)
+        gradient[part] = derivative if v is None else torch.where(v, derivative, 0)
     return gradient
 
 
@@ -44,8 +49,10 @@ def _pieces(
     dtype = torch.promote_types(pred.dtype, torch.float32)
     samples, channels = pred.shape
     step = max(1, _PIECE.get(pred.device.type, _PIECE_ELSEWHERE) // max(1, channels))
-    classes = torch.arange(channels, device=pred.device)
+    classes = torch.arange(channels, device=pred.device, dtype=dtype)
     for start in range(0, samples, step):
         part = slice(start, start + step)
-        dense = target[part, None] == classes if kind == "label" else target[part]
-        yield part, pred[part].to(dtype), dense.to(dtype), None if valid is None else valid[part]
+        x, t = pred[part].to(dtype), target[part].to(dtype)
+        if kind == "label":
+            t = torch.eq(t[:, None], classes, out=torch.empty_like(x))
+        yield part, x, t, None if valid is None else valid[part]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from seeds import seeded
 from torch import Tensor
 
 from ghm_mmdet.functional import ghm_c_loss, ghm_r_loss
+
+pytestmark = pytest.mark.usefixtures("on_device")
 
 HALVES = [torch.float16, torch.bfloat16]
 
@@ -16,7 +19,7 @@ class Detector(torch.nn.Module):
 
     def __init__(self, scale: float):
         super().__init__()
-        generator = torch.Generator().manual_seed(0)
+        generator = seeded(0)
         self.weight = torch.nn.Parameter(torch.randn(8, 8, generator=generator) * scale)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -40,9 +43,9 @@ def labels_of(kind: str, samples: int) -> Tensor:
 def test_loss_and_gradient_are_finite(dtype, scale, samples, kind, max_weight):
     """With scale 0 all samples are in one region; with the largest, logits and differences exceed 1e4."""
     detector = Detector(scale)
-    features = torch.randn(samples, 8, generator=torch.Generator().manual_seed(1))
+    features = torch.randn(samples, 8, generator=seeded(1))
     labels = labels_of(kind, samples)
-    with torch.autocast("cpu", dtype=dtype):
+    with torch.autocast(torch.get_default_device().type, dtype=dtype):
         logits, deltas = detector(features)
         assert logits.dtype == dtype
         assert scale < 5e3 or logits.abs().max() > 1e4
@@ -68,14 +71,14 @@ def train(dtype: torch.dtype) -> tuple[float, float]:
     """
     detector = Detector(0.5)
     optimizer = torch.optim.SGD(detector.parameters(), lr=0.5)
-    scaler = torch.amp.GradScaler("cpu", enabled=dtype == torch.float16)
-    generator = torch.Generator().manual_seed(1)
+    scaler = torch.amp.GradScaler(torch.get_default_device().type, enabled=dtype == torch.float16)
+    generator = seeded(1)
     features = torch.randn(200, 8, generator=generator)
     labels = (features @ torch.randn(8, 4, generator=generator)).argmax(1)
     features[0] *= 100
     acc_sum = torch.zeros(30)
     for _ in range(60):
-        with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
+        with torch.autocast(torch.get_default_device().type, dtype=dtype, enabled=dtype != torch.float32):
             logits, _ = detector(features)
             loss = ghm_c_loss(logits, labels, bins=30, momentum=0.75, acc_sum=acc_sum, max_weight=1e6)
         optimizer.zero_grad()

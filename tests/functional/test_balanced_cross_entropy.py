@@ -5,12 +5,15 @@ import oracles
 import pytest
 import torch
 import torch.nn.functional as F
+from seeds import seeded
 
 from ghm_mmdet.functional import balanced_cross_entropy_loss
 
+pytestmark = pytest.mark.usefixtures("on_device")
+
 
 def random_case(seed=0, samples=30, classes=4):
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     logits = torch.randn(samples, classes, generator=generator, dtype=torch.float64) * 3
     return logits.requires_grad_(), torch.randint(0, classes + 1, (samples,), generator=generator)
 

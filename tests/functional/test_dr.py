@@ -3,12 +3,15 @@ import math
 import oracles
 import pytest
 import torch
+from seeds import seeded
 
 from ghm_mmdet.functional.dr import dr_loss
 
+pytestmark = pytest.mark.usefixtures("on_device")
+
 
 def random_case(seed=0, samples=30, classes=4, scale=2):
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     logits = torch.randn(samples, classes, generator=generator, dtype=torch.float64) * scale
     return logits.requires_grad_(), torch.randint(0, classes + 1, (samples,), generator=generator)
 

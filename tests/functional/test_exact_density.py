@@ -3,14 +3,17 @@ import math
 import oracles
 import pytest
 import torch
+from seeds import seeded
 
 from ghm_mmdet.functional import exact_gradient_density, ghm_c_loss, ghm_r_loss
+
+pytestmark = pytest.mark.usefixtures("on_device")
 
 
 @pytest.mark.parametrize("eps", [1.0, 1 / 10, 1 / 30, 1e-4])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_equals_the_definition(eps, dtype):
-    generator = torch.Generator().manual_seed(0)
+    generator = seeded(0)
     norms = torch.rand(3000, generator=generator, dtype=dtype) ** 3
     norms[:20], norms[20:40] = 0, 1
     density = exact_gradient_density(norms, eps)
@@ -22,7 +25,7 @@ def test_equals_the_definition(eps, dtype):
 
 
 def test_equals_the_oracle():
-    norms = torch.rand(200, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    norms = torch.rand(200, generator=seeded(1), dtype=torch.float64)
     assert exact_gradient_density(norms, 0.1).tolist() == pytest.approx(oracles.exact_density(norms.tolist(), 0.1))
 
 
@@ -32,7 +35,7 @@ def test_one_window_over_everything_counts_everything():
 
 
 def test_elements_that_do_not_count_change_nothing():
-    generator = torch.Generator().manual_seed(2)
+    generator = seeded(2)
     norms = torch.rand(100, generator=generator)
     valid = torch.rand(100, generator=generator) > 0.3
     density = exact_gradient_density(norms, 0.1, valid)
@@ -41,7 +44,7 @@ def test_elements_that_do_not_count_change_nothing():
 
 @pytest.mark.parametrize("max_weight", [None, 1.5])
 def test_ghm_c_with_the_exact_density(max_weight):
-    generator = torch.Generator().manual_seed(3)
+    generator = seeded(3)
     logits = (torch.randn(60, 3, generator=generator, dtype=torch.float64) * 3).requires_grad_()
     labels = torch.randint(0, 6, (60,), generator=generator).clamp(max=3)
     mask = (torch.rand(60, generator=generator) > 0.2).double()
@@ -62,7 +65,7 @@ def test_ghm_c_with_the_exact_density(max_weight):
 
 
 def test_ghm_r_with_the_exact_density():
-    generator = torch.Generator().manual_seed(4)
+    generator = seeded(4)
     pred = (torch.randn(30, 4, generator=generator, dtype=torch.float64) * 0.05).requires_grad_()
     loss = ghm_r_loss(pred, torch.zeros_like(pred), density="exact", reduction="none")
     differences = pred.flatten().tolist()

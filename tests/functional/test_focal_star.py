@@ -4,12 +4,15 @@ import math
 import oracles
 import pytest
 import torch
+from seeds import seeded
 
 from ghm_mmdet.functional import balanced_cross_entropy_loss, focal_star_loss
 
+pytestmark = pytest.mark.usefixtures("on_device")
+
 
 def random_case(seed=0, samples=30, classes=4):
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     logits = torch.randn(samples, classes, generator=generator, dtype=torch.float64) * 3
     return logits.requires_grad_(), torch.randint(0, classes + 1, (samples,), generator=generator)
 
@@ -32,7 +35,7 @@ def test_equals_oracle(gamma, beta, alpha, form):
 def test_gamma_1_beta_0_is_balanced_cross_entropy(alpha, soft):
     logits, target = random_case(1)
     if soft:
-        target = torch.rand(30, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        target = torch.rand(30, 4, generator=seeded(1), dtype=torch.float64)
     expected = balanced_cross_entropy_loss(logits, target, alpha)
     torch.testing.assert_close(focal_star_loss(logits, target, 1, 0, alpha), expected)
 

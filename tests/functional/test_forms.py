@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from ghm_mmdet.functional import ghm_c_loss
 from ghm_mmdet.nn import GHMC
 
+pytestmark = pytest.mark.usefixtures("on_device")
+
 
 def naive(logits, target, valid, bins, max_weight, normalize, avg_factor, power=1.0) -> float:
     """Sum over all elements, one by one."""

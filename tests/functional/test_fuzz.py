@@ -3,9 +3,12 @@
 import copy
 import random
 
+import pytest
 import torch
 
 from ghm_mmdet.functional import ghm_c_loss, ghm_r_loss
+
+pytestmark = pytest.mark.usefixtures("on_device")
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 MAGNITUDES = [0.0, 1e-30, 1e-3, 1.0, 30.0, 1e3, 1e4]

@@ -7,12 +7,15 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from seeds import seeded
 
 from ghm_mmdet.functional import ghm_c_loss
 
+pytestmark = pytest.mark.usefixtures("on_device")
+
 
 def random_case(samples, classes, seed, spread=4.0):
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     logits = torch.randn(samples, classes, generator=generator, dtype=torch.float64) * spread
     labels = torch.randint(0, 2 * classes, (samples,), generator=generator).clamp(max=classes)
     mask = (torch.rand(samples, generator=generator) > 0.2).double()

@@ -6,12 +6,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from seeds import seeded
 
 from ghm_mmdet.functional import asl1_loss, ghm_r_loss
 
+pytestmark = pytest.mark.usefixtures("on_device")
+
 
 def random_case(samples, seed, spread=0.05):
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     pred = torch.randn(samples, 4, generator=generator, dtype=torch.float64) * spread
     target = torch.randn(samples, 4, generator=generator, dtype=torch.float64) * spread
     weight = (torch.rand(samples, 4, generator=generator) > 0.3).double()

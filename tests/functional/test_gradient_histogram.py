@@ -3,9 +3,12 @@ import math
 import oracles
 import pytest
 import torch
+from seeds import seeded
 
 from ghm_mmdet.functional import classification_gradient_norm, regression_gradient_norm
 from ghm_mmdet.functional.gradient_histogram import Elements, gradient_histogram
+
+pytestmark = pytest.mark.usefixtures("on_device")
 
 
 def naive(norms, sizes, valid, bins):
@@ -19,7 +22,7 @@ def naive(norms, sizes, valid, bins):
 
 
 def make(samples=200, classes=3):
-    generator = torch.Generator().manual_seed(0)
+    generator = seeded(0)
     logits = torch.randn(samples, classes, generator=generator, dtype=torch.float64) * 3
     labels = torch.randint(0, classes, (samples,), generator=generator)
     gradient = torch.randn(samples, classes, generator=generator, dtype=torch.float64)

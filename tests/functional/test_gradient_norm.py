@@ -4,6 +4,8 @@ import torch.nn.functional as F
 
 from ghm_mmdet.functional import asl1_loss, classification_gradient_norm, regression_gradient_norm
 
+pytestmark = pytest.mark.usefixtures("on_device")
+
 LOGITS = torch.linspace(-12, 12, 60, dtype=torch.float64).view(15, 4)
 
 

@@ -14,6 +14,8 @@ from ghm_mmdet.functional import (
 )
 from ghm_mmdet.functional.gradient_scale import asl1_difference
 
+pytestmark = pytest.mark.usefixtures("on_device")
+
 
 def derivative_of(loss, at):
     at = at.clone().requires_grad_()

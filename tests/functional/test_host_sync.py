@@ -7,6 +7,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ghm_mmdet.functional import classification_gradient_norm, ghm_c_loss, ghm_r_loss
 from ghm_mmdet.functional.gradient_histogram import Elements, gradient_histogram
 
+pytestmark = pytest.mark.usefixtures("on_device")
+
 WAITING = {
     "_local_scalar_dense", "item", "is_nonzero", "equal", "allclose", "nonzero", "nonzero_static", "masked_select",
     "bincount", "unique_dim", "_unique", "_unique2", "unique_consecutive", "repeat_interleave", "argwhere",

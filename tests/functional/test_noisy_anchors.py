@@ -2,8 +2,11 @@ import math
 
 import pytest
 import torch
+from seeds import seeded
 
 from ghm_mmdet.functional.noisy_anchors import cleanliness_weight, rescaled_cleanliness
+
+pytestmark = pytest.mark.usefixtures("on_device")
 
 
 def naive_labels(loc, cls, alpha):
@@ -21,7 +24,7 @@ def naive_weights(loc, cls, alpha, gamma):
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 0.75, 1.0])
 @pytest.mark.parametrize("gamma", [0.0, 1.0, 2.0])
 def test_equals_oracle(alpha, gamma):
-    loc, cls = torch.rand(2, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
+    loc, cls = torch.rand(2, 20, generator=seeded(0), dtype=torch.float64).requires_grad_()
     labels, weights = rescaled_cleanliness(loc, cls, alpha), cleanliness_weight(loc, cls, alpha, gamma)
     assert labels.tolist() == pytest.approx(naive_labels(loc.tolist(), cls.tolist(), alpha), rel=1e-9)
     assert weights.tolist() == pytest.approx(naive_weights(loc.tolist(), cls.tolist(), alpha, gamma), rel=1e-9)

@@ -7,12 +7,15 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from seeds import seeded
 
 from ghm_mmdet.functional import ohem_loss
 
+pytestmark = pytest.mark.usefixtures("on_device")
+
 
 def random_case(samples, classes, seed, positives=0.2):
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     logits = torch.randn(samples, classes, generator=generator, dtype=torch.float64) * 3
     labels = torch.randint(0, classes, (samples,), generator=generator)
     labels[torch.rand(samples, generator=generator) > positives] = classes
@@ -42,7 +45,7 @@ def test_equals_oracle(ratio, images, form, weighted):
     logits, labels, weight = random_case(60, 3, seed=0)
     dense = one_hot(labels, 3) * (0.7 if form == "soft" else 1)
     if weighted == "element":
-        weight = weight[:, None] * torch.rand(60, 3, generator=torch.Generator().manual_seed(1)).round(decimals=1)
+        weight = weight[:, None] * torch.rand(60, 3, generator=seeded(1)).round(decimals=1)
     loss = ohem_loss(
         logits, labels if form == "labels" else dense, weight if weighted else None, ratio, num_images=images
     )

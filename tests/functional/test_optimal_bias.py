@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from ghm_mmdet.functional import optimal_bias
 
+pytestmark = pytest.mark.usefixtures("on_device")
+
 
 def total_cross_entropy(bias, num_pos, num_samples, num_classes):
     """Every logit is the bias; each positive has the target 1 in one class."""

@@ -3,12 +3,15 @@ import math
 import oracles
 import pytest
 import torch
+from seeds import seeded
 
 from ghm_mmdet.functional.soft_focal import soft_focal_loss
 
+pytestmark = pytest.mark.usefixtures("on_device")
+
 
 def random_case(seed=0, samples=30, classes=4):
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     logits = torch.randn(samples, classes, generator=generator, dtype=torch.float64) * 3
     return logits.requires_grad_(), torch.rand(samples, classes, generator=generator, dtype=torch.float64)
 

@@ -2,12 +2,15 @@ import oracles
 import pytest
 import torch
 import torch.nn.functional as F
+from seeds import seeded
 
 from ghm_mmdet.functional import ghm_c_loss
 
+pytestmark = pytest.mark.usefixtures("on_device")
+
 
 def random_case(samples, classes, seed):
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     logits = torch.randn(samples, classes, generator=generator, dtype=torch.float64) * 3
     labels = torch.randint(0, classes, (samples,), generator=generator)
     mask = (torch.rand(samples, generator=generator) > 0.2).double()
@@ -72,7 +75,7 @@ def test_saturated_half_keeps_its_loss():
 
 def test_label_without_a_logit_is_named():
     with pytest.raises(ValueError, match="labels from 0 to 2"):
-        ghm_c_loss(torch.zeros(4, 3), torch.tensor([0, 1, 2, 3]), use_sigmoid=False)
+        ghm_c_loss(torch.zeros(4, 3, device="cpu"), torch.tensor([0, 1, 2, 3], device="cpu"), use_sigmoid=False)
 
 
 def test_weight_per_logit_is_refused():

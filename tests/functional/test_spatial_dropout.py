@@ -3,6 +3,8 @@ import torch
 
 from ghm_mmdet.functional.spatial_dropout import occlusion_windows, sample_occlusion
 
+pytestmark = pytest.mark.usefixtures("on_device")
+
 
 @pytest.mark.parametrize(
     ("height", "width", "size", "stride"), [(7, 7, 2, 2), (7, 5, 3, 1), (4, 4, 4, 3), (3, 8, 1, 2)]

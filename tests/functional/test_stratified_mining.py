@@ -2,8 +2,11 @@ import math
 
 import pytest
 import torch
+from seeds import seeded
 
 from ghm_mmdet.functional.stratified_mining import stratified_hard_samples
+
+pytestmark = pytest.mark.usefixtures("on_device")
 
 
 def naive(cls_loss, loc_loss, num, strata, alpha, beta):
@@ -21,7 +24,7 @@ def naive(cls_loss, loc_loss, num, strata, alpha, beta):
 @pytest.mark.parametrize("num", [0, 1, 10, 29, 60, 100])
 @pytest.mark.parametrize("weights", [(1.0, 1.0), (0.5, 2.0), (0.0, 1.0)])
 def test_equals_oracle(strata, num, weights):
-    generator = torch.Generator().manual_seed(num)
+    generator = seeded(num)
     cls_loss, loc_loss = torch.rand(2, 60, generator=generator, dtype=torch.float64)
     loc_loss[20:] = 0
     chosen = stratified_hard_samples(cls_loss, loc_loss, num, strata, *weights)
@@ -30,7 +33,7 @@ def test_equals_oracle(strata, num, weights):
 
 
 def test_one_stratum_takes_the_hardest():
-    cls_loss, loc_loss = torch.rand(2, 40, generator=torch.Generator().manual_seed(0))
+    cls_loss, loc_loss = torch.rand(2, 40, generator=seeded(0))
     chosen = stratified_hard_samples(cls_loss, loc_loss, 7, (1.0,))
     assert set(chosen.tolist()) == set((cls_loss + loc_loss).topk(7).indices.tolist())
 

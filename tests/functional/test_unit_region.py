@@ -1,7 +1,10 @@
 import pytest
 import torch
+from seeds import seeded
 
 from ghm_mmdet.functional import harmonizing_weight, region_count, unit_region
+
+pytestmark = pytest.mark.usefixtures("on_device")
 
 
 @pytest.mark.parametrize("bins", [1, 2, 3, 5, 7, 10, 20, 23, 30, 40, 49, 100, 300, 997])
@@ -15,7 +18,7 @@ def test_region_changes_exactly_at_the_edges(bins, dtype):
 
 @pytest.mark.parametrize("bins", [1, 10, 30, 299])
 def test_region_equals_a_search_among_the_edges(bins):
-    gradient_norm = torch.rand(200_000, generator=torch.Generator().manual_seed(bins))
+    gradient_norm = torch.rand(200_000, generator=seeded(bins))
     edges = torch.arange(bins + 1).float() / bins
     assert torch.equal(unit_region(gradient_norm, bins), torch.bucketize(gradient_norm, edges[1:-1], right=True))
 
@@ -30,7 +33,7 @@ def test_nan_stays_inside_the_table():
 
 @pytest.mark.parametrize("size", [0, 1, 1023, 1024, 1025, 70_001])
 def test_count_equals_bincount_without_what_is_left_out(size):
-    region = torch.randint(0, 8, (size,), generator=torch.Generator().manual_seed(size))
+    region = torch.randint(0, 8, (size,), generator=seeded(size))
     assert torch.equal(region_count(region, 7), torch.bincount(region, minlength=8)[:7])
 
 

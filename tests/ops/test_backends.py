@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from seeds import seeded
 
 from ghm_mmdet import ops
 from ghm_mmdet.ops import cpu, elements
@@ -36,10 +37,6 @@ def backend(request):
         cpu.build()
         assert cpu.loaded()
     return request.param
-
-
-def seeded(seed):
-    return torch.Generator(torch.get_default_device()).manual_seed(seed)
 
 
 def case(kind, samples, classes, bins=30, seed=0):

@@ -3,8 +3,11 @@
 import oracles
 import pytest
 import torch
+from seeds import seeded
 
 from ghm_mmdet import ops
+
+pytestmark = pytest.mark.usefixtures("on_device")
 
 
 def naive(pred, target, valid, kind, mu, bins, weight):
@@ -27,7 +30,7 @@ def naive(pred, target, valid, kind, mu, bins, weight):
 @pytest.mark.parametrize("weights", [None, (23, 1), (23, 5)])
 @pytest.mark.parametrize("bins", [1, 10, 30])
 def test_equals_loops_over_the_elements(kind, weights, bins):
-    generator = torch.Generator().manual_seed(bins)
+    generator = seeded(bins)
     pred = torch.randn(23, 5, generator=generator, dtype=torch.float64) * 3
     target = torch.randint(-2, 12, (23,), generator=generator)
     dense = torch.tensor(oracles.one_hot(target.tolist(), 5), dtype=torch.float64).view(23, 5)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
 from tools.running import assert_plain, run_tool
 
-from ghm_mmdet.experiments.benchmark.losses import Row
+from ghm_mmdet.experiments.benchmark.losses import Row, losses_of_mmdet
 from ghm_mmdet.experiments.benchmark.tables import growths
+from ghm_mmdet.nn import GHMC, GHMR
 
-LOSSES = {"BCE, one-hot given", "mmdet GHMC", "GHMC", "GHMC, compile", "GHMC, exact", "mmdet FocalLoss"}
-BOX_LOSSES = {"mmdet GHMR", "GHMR", "GHMR, compile", "GHMR, exact"}
+LOSSES = {"BCE, one-hot given", "mmdet GHMC", "GHMC", "GHMC, reference", "GHMC, exact", "mmdet FocalLoss"}
+BOX_LOSSES = {"mmdet GHMR", "GHMR", "GHMR, reference", "GHMR, exact"}
 
 
 def row(elements: int, seconds: float, bins: int = 30) -> Row:
-    return Row("a loss", "classification", elements, 1, bins, seconds, seconds, seconds, 0, 1.0)
+    return Row("a loss", "classification", elements, 1, bins, "float32", seconds, seconds, seconds, 0, 1.0, 0, 1.0)
 
 
 def test_growth_is_the_exponent_over_n_log_n():
@@ -46,14 +48,27 @@ def test_losses(tmp_path: Path):
     for entry in written["rows"]:
         assert 0 < entry["lower_quartile"] <= entry["median"] <= entry["upper_quartile"]
         cases.setdefault((entry["task"], entry["samples"], entry["bins"]), []).append(entry)
-    assert {entry["loss"] for entry in cases.pop(("regression", 20_000, 10))} == BOX_LOSSES
+    assert {entry["loss"] for entry in cases.pop(("regression", 20_000, 10))} == BOX_LOSSES | {"copy"}
     assert set(cases) == {("classification", samples, 10) for samples in (500, 1000, 2000)}
     for entries in cases.values():
-        assert {entry["loss"] for entry in entries} == LOSSES
+        assert {entry["loss"] for entry in entries} == LOSSES | {"copy"}
+        copy = entries[-1]
+        size = entries[0]["samples"] * 4 * 4
+        assert copy["loss"] == "copy" and copy["bytes"] == 2 * size and copy["share_of_copy"] == pytest.approx(1)
         for entry in entries:
             assert entry["ratio"] == pytest.approx(entry["median"] / entries[0]["median"])
+            assert entry["bytes"] >= 3 * size or entry is copy
+            share = entry["bytes"] / entry["median"] / (copy["bytes"] / copy["median"])
+            assert entry["share_of_copy"] == pytest.approx(share)
     assert (tmp_path / "work_dirs/benchmark/losses.png").read_bytes().startswith(b"\x89PNG")
     assert done.stdout.count("time ~ (N log N)^") == len(LOSSES)
+    assert 0 < float(re.search(r"first call in a new process: (\S+) s", done.stdout)[1]) < 60
+
+
+def test_beside_mmdet_stands_the_same_moving_average():
+    mmdet = losses_of_mmdet()
+    assert mmdet["GHMC"](30).momentum == GHMC().momentum == 0.75
+    assert mmdet["GHMR"](10).momentum == GHMR().momentum == 0.7
 
 
 @pytest.mark.slow

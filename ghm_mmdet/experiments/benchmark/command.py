@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     losses.add_argument(
         "--bins", nargs="+", type=positive_int, default=[30, 10, 100, 300], help="the first for all sizes"
     )
+    losses.add_argument(
+        "--dtypes",
+        nargs="+",
+        choices=["float32", "bfloat16", "float16"],
+        default=["float32"],
+        help="of the predictions",
+    )
     losses.add_argument("--classes", type=positive_int, default=80)
     losses.add_argument("--positives", type=share, default=0.005, help="share of positive anchors (default: 0.005)")
     step = commands.add_parser("step", help="whole training iterations, as a ratio to the first config")
@@ -54,9 +62,10 @@ def run(args: argparse.Namespace) -> None:
     if args.out.exists() and not args.out.is_dir():
         raise UserError(f"--out must be a folder: {args.out.absolute()}")
 
-    from ghm_mmdet.cli.environment import check_stack
+    if args.command == "step" or find_spec("mmdet"):
+        from ghm_mmdet.cli.environment import check_stack
 
-    check_stack()
+        check_stack()
 
     import torch
     from rich.console import Console
@@ -75,16 +84,17 @@ def benchmark_losses(args: argparse.Namespace, device: torch.device, progress: P
     from ghm_mmdet.experiments.benchmark import losses, tables
 
     rows: list[losses.Row] = []
-    cases = losses.cases(args.elements, args.bins, args.classes)
+    cases = losses.cases(args.elements, args.bins, args.classes, args.dtypes)
+    facts = tables.machine(device)
     for case in cases:
         task = progress.add_task(f"{case.samples:,} x {case.channels}, {case.bins} bins", total=None)
         rows += losses.measure(case, args.rounds, args.positives, device, partial(progress.advance, task))
         progress.remove_task(task)
-    facts = tables.machine(device)
     tables.write_json(args.out / "losses.json", rows, facts)
     tables.plot_losses(args.out / "losses.png", rows, facts)
     tables.print_losses(rows, facts)
     tables.print_growths(rows)
+    print(f"GHMC, first call in a new process: {losses.first_call_seconds(device):.3f} s")
     print(f"written: {args.out / 'losses.json'}, {args.out / 'losses.png'}")
 
 

@@ -14,7 +14,8 @@ def interleaved_seconds(
 ) -> dict[str, list[float]]:
     """Seconds of each run in each round; every round runs all of them, so that a slow phase of the machine hits all.
 
-    Each run goes once untimed first. On a GPU the device's own events measure.
+    Each run goes once untimed first. On a GPU the device's own events measure, with the host ahead of it as in a
+    training, so that launching kernels costs no time; a run that waits for the device has to.
     """
     for run in runs.values():
         run()
@@ -33,6 +34,7 @@ def _seconds(run: Callable[[], object], device: torch.device) -> float:
         run()
         return time.perf_counter() - began
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda._sleep(20_000_000)  # Cycles, about 10 ms.
     start.record()
     run()
     end.record()

@@ -6,17 +6,21 @@ import json
 import os
 import platform
 from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy
 import torch
-from mmdet import __version__ as mmdet_version
 from rich.console import Console
 from rich.table import Table
 
-from ghm_mmdet.experiments.benchmark.losses import Row
-from ghm_mmdet.experiments.benchmark.step import StepRow
+from ghm_mmdet.experiments.benchmark.losses import COPY, Row
+
+if TYPE_CHECKING:
+    from ghm_mmdet.experiments.benchmark.step import StepRow
 
 matplotlib.use("Agg")
 
@@ -30,7 +34,9 @@ def machine(device: torch.device) -> dict:
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "mmdet": mmdet_version,
+        "mmdet": version("mmdet") if find_spec("mmdet") else "none",
+        # Of the last minute: what else the machine had to do.
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else "unknown",
     }
 
 
@@ -40,22 +46,24 @@ def describe(facts: dict) -> str:
 
 def print_losses(rows: list[Row], facts: dict) -> None:
     table = Table(title="forward + backward, " + describe(facts))
-    for heading in ("input", "bins", "loss", "median ms", "quartiles", "peak extra MiB", "ratio"):
+    for heading in ("input", "bins", "loss", "ms", "quartiles", "extra MiB", "ratio", "must move MB", "of a copy"):
         table.add_column(heading, justify="left" if heading in ("input", "loss") else "right")
     previous = None
     for row in rows:
-        case = (row.task, row.samples, row.channels, row.bins)
+        case = (row.task, row.samples, row.channels, row.bins, row.dtype)
         if previous not in (None, case):
             table.add_section()
         previous = case
         table.add_row(
-            f"{row.samples:,} x {row.channels}",
+            f"{row.samples:,} x {row.channels} {row.dtype}",
             str(row.bins),
             row.loss,
-            f"{row.median * 1e3:,.1f}",
-            f"{row.lower_quartile * 1e3:,.1f} - {row.upper_quartile * 1e3:,.1f}",
+            f"{row.median * 1e3:,.2f}",
+            f"{row.lower_quartile * 1e3:,.2f} - {row.upper_quartile * 1e3:,.2f}",
             f"{row.peak_bytes / 2**20:,.1f}",
             f"{row.ratio:.2f}",
+            f"{row.bytes / 1e6:,.1f}",
+            f"{row.share_of_copy:.0%}",
         )
     Console(width=120).print(table)
 
@@ -91,7 +99,7 @@ def _by_size(rows: list[Row]) -> dict[str, list[tuple[int, float]]]:
     """Number of elements and median seconds of each classification loss, at the first number of bins."""
     points: dict[str, list[tuple[int, float]]] = {}
     for row in rows:
-        if row.task == "classification" and row.bins == rows[0].bins:
+        if (row.task, row.bins, row.dtype) == ("classification", rows[0].bins, rows[0].dtype) and row.loss != COPY:
             points.setdefault(row.loss, []).append((row.samples * row.channels, row.median))
     return {loss: sorted(found) for loss, found in points.items()}
 
