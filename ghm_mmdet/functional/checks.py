@@ -15,10 +15,6 @@ from torch import Tensor
 REDUCTIONS = ("none", "mean", "sum")
 
 
-def check_bins(bins: int) -> None:
-    check_count("bins", bins)
-
-
 def check_count(name: str, value: int) -> None:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
@@ -49,10 +45,6 @@ def check_fraction(name: str, value: float) -> None:
         raise ValueError(f"{name} must be a number in [0, 1], got {value!r}")
 
 
-def check_loss_weight(loss_weight: float) -> None:
-    check_not_negative("loss_weight", loss_weight)
-
-
 def check_reduction(reduction: str, name: str = "reduction") -> None:
     check_choice(name, reduction, REDUCTIONS)
 
@@ -63,7 +55,7 @@ def check_choice(name: str, value: str | None, choices: tuple[str | None, ...]) 
 
 
 def check_density_arguments(bins: int, momentum: float, max_weight: float | None, density: str, sync: bool) -> None:
-    check_bins(bins)
+    check_count("bins", bins)
     check_momentum(momentum)
     if max_weight is not None:
         check_positive("max_weight", max_weight)

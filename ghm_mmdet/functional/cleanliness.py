@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Real
-
 from torch import Tensor
 
 from . import checks
@@ -31,8 +29,7 @@ def cleanliness(localization: Tensor, confidence: Tensor, alpha: float = 0.5) ->
 
     Source: Li et al., "Learning from Noisy Anchors for One-stage Object Detection" (CVPR 2020, arXiv:1912.05086).
     """
-    if isinstance(alpha, bool) or not isinstance(alpha, Real) or not 0 <= alpha <= 1:
-        raise ValueError(f"alpha must be a number in [0, 1], got {alpha!r}")
+    checks.check_fraction("alpha", alpha)
     checks.check_prediction("localization", localization)
     checks.check_prediction("confidence", confidence)
     if localization.shape != confidence.shape:

@@ -50,25 +50,12 @@ def ghm_r_loss(
             enters N. ``None`` counts all elements with 1.
         mu: of ASL1, above 0; a tensor of one number is read without a host sync, and its value not checked.
         bins: number of unit regions M, at least 1.
-        momentum: of the moving average of the counts, in [0, 1); 0 takes this call's counts alone.
-        acc_sum: the moving average, floating point, shape (bins,), updated in place; needed with ``momentum``. Start
-            it at 0.
-        acc_norm: as ``acc_sum``; corrects the moving average's start (see :func:`harmonizing_weight`).
-        average: whether ``acc_sum`` averages ``"counts"``, or ``"shares"`` of the total, for calls of different size.
-        update_average: whether the call moves ``acc_sum`` and ``acc_norm``; what it returns is the same if not.
-        max_weight: upper bound of :math:`\beta`, above 0.
-        power: of :math:`\beta`, in [0, 1]: 1 is GHM-R, 0 plain ASL1 with the same ``normalize``.
         normalize: ``None`` or ``"avg_factor"``.
         avg_factor: used with ``normalize`` alone, above 0; ``None`` takes the number of elements that count.
-        scale_by_weight: whether the loss of an element is also multiplied by ``weight``.
-        density: ``"region"``, or ``"exact"`` for :math:`\beta_i = N / GD(g_i)` with the density of
-            :func:`exact_gradient_density`, its window 1 / M wide; that has no moving average.
-        sync: whether N, R and n are those of all ranks of torch.distributed, at the cost of one small all-reduce that
-            every rank must take part in. The average of the ranks' losses and gradients is then that of one process
-            with all samples, whatever the share of each rank; ``avg_factor`` is that of the ranks together.
         reduction: ``"mean"`` for L, ``"sum"`` for L without its divisor, ``"none"`` for the :math:`\beta_i\, ASL1` of
             each element.
-        backend: of ``ghm_mmdet.ops``; ``None`` takes the fastest that is there.
+
+    The other arguments are those of :func:`ghm_c_loss`, with GHM-R and ASL1 in the place of GHM-C and cross-entropy.
 
     Returns:
         A scalar, or the shape of ``pred`` with ``"none"``; float32, or float64 for float64 input. Empty or entirely

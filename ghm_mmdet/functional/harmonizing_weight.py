@@ -73,8 +73,7 @@ def harmonizing_weight(
                 state.copy_(new)
             return new.to(total.dtype)
 
-        unit = total if average == "shares" else 1.0
-        density = moved(acc_sum, count / unit) * unit
+        density = moved(acc_sum, count / total) * total if average == "shares" else moved(acc_sum, count)
         if acc_norm is not None:
             density = density / moved(acc_norm, 1.0)
     return torch.where(filled, bounded(total / (density * filled.sum()), max_weight, power), 0.0)

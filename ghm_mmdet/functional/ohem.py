@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Real
 
 import torch
 import torch.nn.functional as F
@@ -69,8 +69,7 @@ def ohem_loss(
     checks.check_class_target(target, logits)
     weight = checks.rows_of_weight(weight, logits)
     rows = as_rows(logits)
-    if isinstance(num_images, bool) or not isinstance(num_images, Integral) or num_images < 1:
-        raise ValueError(f"num_images must be an integer of at least 1, got {num_images!r}")
+    checks.check_count("num_images", num_images)
     if rows.shape[0] % num_images:
         raise ValueError(f"num_images = {num_images} does not divide the number of samples, {rows.shape[0]}")
 

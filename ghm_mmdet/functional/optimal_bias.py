@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from numbers import Integral
 
 from . import checks
 
@@ -43,8 +42,7 @@ def optimal_bias(num_pos: float, num_samples: float, num_classes: int = 1) -> fl
         raise ValueError("num_pos is 0, and without a positive the optimal bias is minus infinity")
     checks.check_positive("num_pos", num_pos)
     checks.check_positive("num_samples", num_samples)
-    if isinstance(num_classes, bool) or not isinstance(num_classes, Integral) or num_classes < 1:
-        raise ValueError(f"num_classes must be an integer of at least 1, got {num_classes!r}")
+    checks.check_count("num_classes", num_classes)
     if num_pos > num_samples:
         raise ValueError(f"num_pos counts some of num_samples = {num_samples!r} and cannot exceed it, got {num_pos!r}")
     negatives = num_samples * num_classes - num_pos

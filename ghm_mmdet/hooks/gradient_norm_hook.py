@@ -70,7 +70,7 @@ class GradientNormHook(Hook):
                 raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
         if isinstance(losses, str) or (losses is not None and not losses):
             raise ValueError(f"losses must be a list of names such as ['bbox_head.loss_cls'], or None, got {losses!r}")
-        checks.check_bins(bins)
+        checks.check_count("bins", bins)
         checks.check_positive("mu", mu)
         self.interval = interval
         self.image_interval = image_interval

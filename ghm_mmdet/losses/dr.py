@@ -50,7 +50,7 @@ class DRLoss(nn.Module):
             raise ValueError(
                 f"use_sigmoid must be True, DRLoss ranks probabilities of single classes, got {use_sigmoid!r}"
             )
-        checks.check_loss_weight(loss_weight)
+        checks.check_not_negative("loss_weight", loss_weight)
         self.settings: dict[str, Any] = dict(
             margin=margin, pos_lambda=pos_lambda, neg_lambda=neg_lambda, slope=slope, tau=tau
         )

@@ -26,7 +26,7 @@ class ElementLoss(nn.Module):
 
     def __init__(self, loss_weight: float, reduction: str):
         super().__init__()
-        checks.check_loss_weight(loss_weight)
+        checks.check_not_negative("loss_weight", loss_weight)
         checks.check_reduction(reduction)
         self.loss_weight = loss_weight
         self.reduction = reduction

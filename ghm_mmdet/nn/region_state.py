@@ -52,7 +52,7 @@ class RegionState(nn.Module):
     ):
         super().__init__()
         checks.check_density_arguments(bins, momentum, max_weight, density, sync)
-        checks.check_loss_weight(loss_weight)
+        checks.check_not_negative("loss_weight", loss_weight)
         checks.check_reduction(reduction)
         checks.check_choice("average", average, ("counts", "shares"))
         checks.check_choice("backend", backend, (None, *ops.BACKENDS))
