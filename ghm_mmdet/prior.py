@@ -263,7 +263,9 @@ def count_samples(dense: DenseHead, data_samples: list) -> tuple[int, int]:
 
 def copy_to_step(model: Any) -> Any:
     """A copy of a detector that can take a training step by itself, on any device and without other ranks."""
-    model = revert_sync_batchnorm(copy.deepcopy(model)).train()
+    model = revert_sync_batchnorm(copy.deepcopy(model))
+    # A distillation's train() returns None.
+    model.train()
     model.data_preprocessor.batch_augments = None
     for module in model.modules():
         if hasattr(module, "sync"):

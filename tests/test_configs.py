@@ -23,6 +23,8 @@ from mmdet.testing import demo_mm_inputs
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.config import utils as config_utils
+from mmengine.logging import MessageHub
+from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import HOOKS, PARAM_SCHEDULERS
 from mmengine.runner import Runner
@@ -93,13 +95,16 @@ def make_thin(config: Config) -> None:
     for name in ("groups", "base_width"):
         model.backbone.pop(name, None)
     model.backbone.update(type="ResNet", depth=18, base_channels=8)
-    model.neck.update(in_channels=[8, 16, 32, 64], out_channels=64)
-    parts = [model.get("bbox_head"), model.get("rpn_head")]
-    if "roi_head" in model:
-        parts += [model.roi_head.bbox_head, model.roi_head.bbox_roi_extractor]
-    for part in filter(None, parts):
-        part.update({name: 64 for name in ("in_channels", "feat_channels", "out_channels") if name in part})
-        part.update({name: 64 for name in ("fc_out_channels",) if name in part})
+    model.neck.in_channels = [width // 32 for width in model.neck.in_channels]
+    if "num_queries" in model:
+        model.num_queries = 30
+        return
+    model.neck.out_channels = 64
+    parts = [model.get("bbox_head"), model.get("rpn_head"), *model.get("roi_head", {}).values()]
+    names = ("in_channels", "feat_channels", "out_channels", "fc_out_channels", "conv_out_channels")
+    for part in parts:
+        if isinstance(part, dict):
+            part.update({name: 64 for name in names if name in part})
 
 
 def class_counts(config: Config) -> list[int]:
@@ -114,6 +119,7 @@ def test_config_trains_and_predicts(entry):
     config = load(entry)
     # No pretrained weights: they would have to be downloaded.
     config.model.backbone.init_cfg = None
+    config.model.data_preprocessor.pop("batch_augments", None)
     with torch.device("meta"):
         assert sum(p.numel() for p in MODELS.build(config.model.backbone).parameters()) > 0
     make_thin(config)
@@ -122,10 +128,12 @@ def test_config_trains_and_predicts(entry):
         # As many regions as a small image has room for.
         config.model.train_cfg.rcnn.sampler.num = 32
         config.model.test_cfg.rpn.max_per_img = 32
-    model = Runner.build_model(None, config.model)
+    model = revert_sync_batchnorm(Runner.build_model(None, config.model))
     model.init_weights()
+    # TOOD has another loss in its first epochs.
+    MessageHub.get_current_instance().update_info("epoch", 10)
     optimizer = build_optim_wrapper(model, config.optim_wrapper)
-    classes = class_counts(config)[-1]
+    classes, with_mask = class_counts(config)[-1], "mask_head" in config.model.get("roi_head", {})
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad and "backbone" not in n}
     before = {n: p.detach().clone() for n, p in trained.items()}
 
@@ -134,7 +142,7 @@ def test_config_trains_and_predicts(entry):
     model.train()
     # One image without any object, then nothing but such an image.
     for boxes in ([3, 0], [0]):
-        batch = demo_mm_inputs(len(boxes), size, num_items=boxes, num_classes=classes)
+        batch = demo_mm_inputs(len(boxes), size, num_items=boxes, num_classes=classes, with_mask=with_mask)
         logged = model.train_step(batch, optimizer)
         losses = {key: value for key, value in logged.items() if "loss" in key}
         expected = {"loss_rpn_cls", "loss_rpn_bbox"} if "rpn_head" in config.model else set()
@@ -144,8 +152,10 @@ def test_config_trains_and_predicts(entry):
         assert all(torch.isfinite(value) for value in losses.values()), losses
         assert losses["loss"] > 0
     changed = {n for n, p in trained.items() if not torch.equal(p, before[n])}
-    for part in {n.rpartition(".")[0] for n in trained if re.search(r"head\..*(cls|reg)", n)}:
-        assert any(n.startswith(part) for n in changed), f"{part} did not learn"
+    # Of layers for each level or stage, some may have no object.
+    kinds = {name: re.sub(r"\.\d+\b", "", name.rpartition(".")[0]) for name in trained}
+    expected = {kinds[name] for name in trained if re.search(r"head\..*(cls|reg)", name)}
+    assert expected <= {kinds[name] for name in changed}, "did not learn"
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
     model.eval()
@@ -160,7 +170,8 @@ def test_config_trains_and_predicts(entry):
 def test_hooks_and_schedule_build(entry):
     config = load(entry)
     for hook in config.get("custom_hooks", []):
-        assert HOOKS.build(hook).priority
+        # The runner takes the priority.
+        assert HOOKS.build({key: value for key, value in hook.items() if key != "priority"}).priority
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.01)
     assert config.param_scheduler
     for scheduler in config.param_scheduler:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import inspect
+import io
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,7 @@ import torch
 from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
 from ghm_mmdet.config import build_part
@@ -22,6 +25,10 @@ from ghm_mmdet.prior import copy_to_step
 
 # Beyond this the loss does not take the place of the one before it at the same weight.
 SCALE = 5.0
+# Images among which two with objects are sought.
+LOOKED_AT = 50
+# An epoch by which every loss has been taken up.
+LATE = 1000
 
 
 @dataclass(frozen=True)
@@ -39,17 +46,22 @@ class ModelFinding:
 
 @dataclass
 class _Calls:
-    """What a loss was called with in a training step, and the sum of the sizes of the gradients that came back."""
+    """What a loss was called with in a training step, and the sum of the sizes of the gradients that came back.
+
+    scoring: calls that ask for the loss of each element, or that are not trained on.
+    elements: calls of these through which a gradient came back.
+    """
 
     trained: int = 0
     scoring: int = 0
+    elements: int = 0
     probabilities: bool = True
     sizes_of_weight: bool = False
     gradient: float = 0.0
 
 
 def check_config_model(cfg: Config) -> list[ModelFinding]:
-    """:func:`check_model` of a config: its model without pretrained weights, on the first images of its training data.
+    """:func:`check_model` of a config: its model without pretrained weights, on the first images with objects.
 
     Raises:
         UserError: the model cannot be built.
@@ -61,15 +73,25 @@ def check_config_model(cfg: Config) -> list[ModelFinding]:
     model = build_part(MODELS, model_cfg, "model")
     if not _own_losses(model):
         return []
-    # mmengine would log how each weight begins.
-    logging.disable(logging.INFO)
-    try:
+    with _quiet():
         model.init_weights()
-    finally:
-        logging.disable(logging.NOTSET)
-    data_set = DATASETS.build(cfg.train_dataloader.dataset)
-    batch = pseudo_collate([data_set[index] for index in range(min(2, len(data_set)))])
-    return check_model(model, batch, replaced_losses(cfg.filename) if cfg.filename else {})
+        data_set = DATASETS.build(cfg.train_dataloader.dataset)
+    batch = _with_objects(data_set)
+    if not batch:
+        return []
+    return check_model(model, pseudo_collate(batch), replaced_losses(cfg.filename) if cfg.filename else {})
+
+
+def _with_objects(data_set: Any) -> list[dict]:
+    """The first images that hold objects, two where there are; without any some losses have no turn."""
+    found: list[dict] = []
+    for index in range(min(LOOKED_AT, len(data_set))):
+        item = data_set[index]
+        if item is not None and len(item["data_samples"].gt_instances):
+            found.append(item)
+        if len(found) == 2:
+            break
+    return found
 
 
 def check_model(model: nn.Module, batch: dict, replaced: dict[str, dict] | None = None) -> list[ModelFinding]:
@@ -91,6 +113,10 @@ def check_model(model: nn.Module, batch: dict, replaced: dict[str, dict] | None 
         findings.append(ModelFinding(True, "loss_cls", _words(error)))
     try:
         calls = _training_step(copy_to_step(model), list(own), batch)
+        if any(not seen.trained for seen in calls.values()):
+            # Some have their turn in later epochs, as in TOOD.
+            later = _training_step(copy_to_step(model), list(own), batch, epoch=LATE)
+            calls = {name: seen if seen.trained else later[name] for name, seen in calls.items()}
     except Exception as error:
         # Whatever it raises, training would raise it too.
         return findings or [ModelFinding(True, "a training step", _words(error))]
@@ -114,6 +140,9 @@ def _findings(loss: nn.Module, seen: _Calls, head: str, before: tuple[str, float
         head: the class of the head that the loss is in.
         before: the type of the loss it took the place of, and that one's gradient.
     """
+    if not seen.trained and seen.elements:
+        yield True, f"gives the loss of each element, of which {head} makes a loss of its own. Keep {head}'s own."
+        return
     if not seen.trained:
         how = "only to score samples" if seen.scoring else "never"
         yield True, f"is called {how} in a training step: {head} computes its loss without it. Keep {head}'s own."
@@ -128,12 +157,24 @@ def _findings(loss: nn.Module, seen: _Calls, head: str, before: tuple[str, float
         yield False, "is given weights that are neither 0 nor 1, whose size has no effect: scale_by_weight=True."
     if before is not None and before[1] > 0 and not 1 / SCALE <= seen.gradient / before[1] <= SCALE:
         times = f"gradients {seen.gradient / before[1]:.3g} times those of {before[0]} before training"
-        yield False, f"has {times}: set loss_weight, or normalize='avg_factor'."
+        yield False, f"has {times}: set normalize='positives', or loss_weight."
 
 
 def _words(error: Exception) -> str:
     text = " ".join(str(error).split())
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the hundreds of lines that say how each parameter is initialized, and pycocotools' own."""
+    before = logging.root.manager.disable
+    logging.disable(logging.INFO)
+    try:
+        with redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _own_losses(model: nn.Module) -> dict[str, nn.Module]:
@@ -152,8 +193,11 @@ def _drop_pretrained(node: Any) -> None:
             node[key] = None
 
 
-def _training_step(model: Any, names: list[str], batch: dict) -> dict[str, _Calls]:
+def _training_step(model: Any, names: list[str], batch: dict, epoch: int = 0) -> dict[str, _Calls]:
     """Runs it with random numbers of its own, so that two runs see the same."""
+    hub = MessageHub.get_current_instance()
+    before = hub.get_info("epoch", 0)
+    hub.update_info("epoch", epoch)
     calls = {name: _Calls() for name in names}
     for name in names:
         loss: Any = model.get_submodule(name)
@@ -161,22 +205,33 @@ def _training_step(model: Any, names: list[str], batch: dict) -> dict[str, _Call
             # Without debias the first weights are 1 / (1 - momentum) times those of a moving average that has run in.
             loss.register_buffer("acc_norm", torch.zeros_like(loss.acc_sum))
         loss.register_forward_pre_hook(_watcher(calls[name]), with_kwargs=True)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        losses = model(**model.data_preprocessor(copy.deepcopy(batch), training=True), mode="loss")
-        model.parse_losses(losses)[0].backward()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            losses = model(**model.data_preprocessor(copy.deepcopy(batch), training=True), mode="loss")
+            model.parse_losses(losses)[0].backward()
+    finally:
+        hub.update_info("epoch", before)
     return calls
 
 
 def _watcher(calls: _Calls) -> Callable[[nn.Module, tuple, dict], tuple[tuple, dict]]:
     def watch(loss: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        bound = inspect.signature(loss.forward).bind(*args, **kwargs)
+        try:
+            bound = inspect.signature(loss.forward).bind(*args, **kwargs)
+        except TypeError:
+            # The call will say which argument the loss does not take.
+            return args, kwargs
         given = bound.arguments
         first = next(iter(given))
         pred, weight = given[first], given.get("label_weight", given.get("weight"))
-        if given.get("reduction_override") == "none" or not pred.requires_grad:
+        elements = given.get("reduction_override") == "none"
+        if elements or not pred.requires_grad:
             calls.scoring += 1
-            return args, kwargs
+            if elements and pred.requires_grad and pred.numel():
+                given[first] = pred.view_as(pred)
+                given[first].register_hook(lambda gradient: _mark(calls, gradient))
+            return bound.args, bound.kwargs
         calls.trained += 1
         calls.probabilities &= bool(((pred >= 0) & (pred <= 1)).all())
         calls.sizes_of_weight |= isinstance(weight, Tensor) and bool(((weight != 0) & (weight != 1)).any())
@@ -191,6 +246,10 @@ def _watcher(calls: _Calls) -> Callable[[nn.Module, tuple, dict], tuple[tuple, d
 
 def _add(calls: _Calls, gradient: Tensor) -> None:
     calls.gradient += float(gradient.abs().sum())
+
+
+def _mark(calls: _Calls, gradient: Tensor) -> None:
+    calls.elements += bool(gradient.any())
 
 
 def _gradients_before(model: nn.Module, replaced: dict[str, dict | None], batch: dict) -> dict[str, tuple[str, float]]:

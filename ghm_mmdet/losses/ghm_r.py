@@ -39,7 +39,7 @@ def _refuse_pixels(module: GHMR, args: tuple, kwargs: dict) -> None:
         return
     target = args[1] if len(args) > 1 else kwargs.get("target")
     weight = args[2] if len(args) > 2 else kwargs.get("label_weight", kwargs.get("weight"))
-    if not isinstance(target, torch.Tensor) or target.dim() != 2 or target.shape[1] != 4:
+    if not isinstance(target, torch.Tensor) or target.dim() != 2 or target.shape[1] != 4 or not len(target):
         return
     if isinstance(weight, torch.Tensor) and weight.numel() in (len(target), target.numel()):
         target = target[(weight.reshape(len(target), -1) > 0).any(1)]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from small_detectors import CE, retinanet
 from tools.running import CONFIG, write_shapes
@@ -54,12 +56,23 @@ def test_models_without_our_losses_are_left_alone():
     [
         (lambda loss, logits: logits.sum(), "is called never"),
         (lambda loss, logits: logits.sum() * loss(logits.detach(), LABELS), "is called only to score samples"),
-        (lambda loss, logits: loss(logits, LABELS, reduction_override="none").sum(), "is called only to score"),
+        (
+            lambda loss, logits: logits.sum() * loss(logits, LABELS, reduction_override="none").sum().detach(),
+            "is called only",
+        ),
+        (lambda loss, logits: loss(logits, LABELS, reduction_override="none").sum(), "gives the loss of each element"),
     ],
 )
 def test_a_loss_that_is_not_trained_with_is_wrong(step, how):
     (text,) = texts(ghm_c(), step)
     assert text.startswith("wrong: bbox_head.loss_cls (GHMC) ") and how in text and "ModuleDict's own" in text
+
+
+def test_a_loss_of_later_epochs_has_no_finding():
+    def step(loss, logits):
+        return loss(logits, LABELS) if MessageHub.get_current_instance().get_info("epoch") > 3 else logits.sum()
+
+    assert texts(ghm_c(), step) == []
 
 
 def test_probabilities_in_place_of_logits_are_wrong():
@@ -139,6 +152,19 @@ def ghm_retinanet(tmp_path, data) -> Callable[..., Config]:
 
 def test_a_config_is_checked_on_its_own_data(ghm_retinanet):
     assert not [finding for finding in check_config_model(ghm_retinanet()) if finding.wrong]
+
+
+def test_images_without_objects_are_passed_over(ghm_retinanet, tmp_path, data):
+    """Without an object GHM-R has no turn."""
+    content = json.loads((data / "annotations.json").read_text())
+    content["annotations"] = [box for box in content["annotations"] if box["image_id"] != 1]
+    (tmp_path / "annotations.json").write_text(json.dumps(content))
+    options = {"train_dataloader.dataset.ann_file": str(tmp_path / "annotations.json")}
+    options["train_dataloader.dataset.filter_cfg"] = dict(filter_empty_gt=False)
+    assert not [finding for finding in check_config_model(ghm_retinanet(**options)) if finding.wrong]
+    content["annotations"] = []
+    (tmp_path / "annotations.json").write_text(json.dumps(content))
+    assert check_config_model(ghm_retinanet(**options)) == []
 
 
 def test_boxes_in_pixels_are_refused_by_ghm_r(ghm_retinanet):

@@ -131,7 +131,7 @@ def test_only_the_first_training_call_with_samples_is_looked_at():
         loss(PIXELS, PIXELS)
     loss.eval()(PIXELS, PIXELS)
     loss.train()(PIXELS, PIXELS, torch.zeros(2))
-    loss(PIXELS[:0], PIXELS[:0])
+    loss(PIXELS[:0], PIXELS[:0], PIXELS[:0])
     with pytest.raises(UserError, match="boxes in pixels"):
         loss(PIXELS, PIXELS)
     assert loss(PIXELS, PIXELS).item() == 0

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Family:
-    """config: in mmdet's configs; size: of images; stuff: stride of a semantic map; losses: keys in the config."""
+    """config: in mmdet's configs; size: of images; stuff: stride of a semantic map; losses: keys in the config.
+
+    empty: whether mmdet's own losses can do with images that hold no object.
+    predicts: whether mmdet can predict on a CPU.
+    """
 
     config: str
     size: int = 64
@@ -16,6 +20,8 @@ class Family:
     proposals: bool = False
     losses: tuple[str, ...] = ("loss_cls",)
     thin: bool = True
+    empty: bool = True
+    predicts: bool = True
 
 
 FAMILIES = {
@@ -29,7 +35,7 @@ FAMILIES = {
     "libra_retinanet": Family("libra_rcnn/libra-retinanet_r50_fpn_1x_coco.py"),
     "atss": Family("atss/atss_r50_fpn_1x_coco.py"),
     "dyhead_atss": Family("dyhead/atss_r50_fpn_dyhead_1x_coco.py"),
-    "ddod": Family("ddod/ddod_r50_fpn_1x_coco.py", size=384),
+    "ddod": Family("ddod/ddod_r50_fpn_1x_coco.py", size=192),
     "fsaf": Family("fsaf/fsaf_r50_fpn_1x_coco.py"),
     "free_anchor": Family("free_anchor/freeanchor_r50_fpn_1x_coco.py"),
     "paa": Family("paa/paa_r50_fpn_1x_coco.py"),
@@ -40,7 +46,7 @@ FAMILIES = {
     "tood": Family("tood/tood_r50_fpn_1x_coco.py", thin=False),
     "pisa_retinanet": Family("pisa/retinanet-r50_fpn_pisa_1x_coco.py"),
     "sabl_retinanet": Family("sabl/sabl-retinanet_r50_fpn_1x_coco.py"),
-    "ga_retinanet": Family("guided_anchoring/ga-retinanet_r50_fpn_1x_coco.py"),
+    "ga_retinanet": Family("guided_anchoring/ga-retinanet_r50_fpn_1x_coco.py", predicts=False),
     "ssd": Family("ssd/ssd300_coco.py", size=300),
     "pisa_ssd": Family("pisa/ssd300_pisa_coco.py", size=300),
     "ssdlite": Family("ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py", size=320),
@@ -62,13 +68,11 @@ FAMILIES = {
         "cornernet/cornernet_hourglass104_8xb6-210e-mstest_coco.py", size=128, losses=("loss_heatmap",)
     ),
     "condinst": Family("condinst/condinst_r50_fpn_ms-poly-90k_coco_instance.py", mask=True),
-    "boxinst": Family("boxinst/boxinst_r50_fpn_ms-90k_coco.py", mask=True),
     "solo": Family("solo/solo_r50_fpn_1x_coco.py", mask=True),
     "decoupled_solo": Family("solo/decoupled-solo_r50_fpn_1x_coco.py", mask=True),
     "solov2": Family("solov2/solov2_r50_fpn_1x_coco.py", mask=True),
     "rpn": Family("rpn/rpn_r50_fpn_1x_coco.py"),
-    "ga_rpn": Family("guided_anchoring/ga-rpn_r50_fpn_1x_coco.py"),
-    "cascade_rpn": Family("cascade_rpn/cascade-rpn_r50-caffe_fpn_1x_coco.py"),
+    "ga_rpn": Family("guided_anchoring/ga-rpn_r50_fpn_1x_coco.py", predicts=False),
     "faster_rcnn": Family("faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"),
     "faster_rcnn_giou": Family("faster_rcnn/faster-rcnn_r50_fpn_giou_1x_coco.py"),
     "faster_rcnn_ohem": Family("faster_rcnn/faster-rcnn_r50_fpn_ohem_1x_coco.py"),
@@ -79,7 +83,7 @@ FAMILIES = {
     "cascade_rcnn": Family("cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py"),
     "cascade_mask": Family("cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py", mask=True),
     "cascade_rpn_faster": Family("cascade_rpn/cascade-rpn_faster-rcnn_r50-caffe_fpn_1x_coco.py"),
-    "ga_faster": Family("guided_anchoring/ga-faster-rcnn_r50_fpn_1x_coco.py"),
+    "ga_faster": Family("guided_anchoring/ga-faster-rcnn_r50_fpn_1x_coco.py", predicts=False),
     "libra_rcnn": Family("libra_rcnn/libra-faster-rcnn_r50_fpn_1x_coco.py"),
     "dynamic_rcnn": Family("dynamic_rcnn/dynamic-rcnn_r50_fpn_1x_coco.py"),
     "double_heads": Family("double_heads/dh-faster-rcnn_r50_fpn_1x_coco.py"),
@@ -87,14 +91,13 @@ FAMILIES = {
     "pisa_faster": Family("pisa/faster-rcnn_r50_fpn_pisa_1x_coco.py"),
     "sabl_faster": Family("sabl/sabl-faster-rcnn_r50_fpn_1x_coco.py"),
     "sabl_cascade": Family("sabl/sabl-cascade-rcnn_r50_fpn_1x_coco.py"),
-    "tridentnet": Family("tridentnet/tridentnet_r50-caffe_1x_coco.py"),
     "crowddet": Family("crowddet/crowddet-rcnn_r50_fpn_8xb2-30e_crowdhuman.py"),
     "htc": Family("htc/htc_r50_fpn_1x_coco.py", mask=True, stuff=8),
     "scnet": Family("scnet/scnet_r50_fpn_1x_coco.py", mask=True, stuff=8, thin=False),
     "seesaw_mask": Family("seesaw_loss/mask-rcnn_r50_fpn_seesaw-loss_random-ms-2x_lvis-v1.py", mask=True),
     "seesaw_normed": Family("seesaw_loss/mask-rcnn_r50_fpn_seesaw-loss-normed-mask_random-ms-2x_lvis-v1.py", mask=True),
     "ms_rcnn": Family("ms_rcnn/ms-rcnn_r50_fpn_1x_coco.py", mask=True),
-    "point_rend": Family("point_rend/point-rend_r50-caffe_fpn_ms-1x_coco.py", mask=True),
+    "point_rend": Family("point_rend/point-rend_r50-caffe_fpn_ms-1x_coco.py", mask=True, empty=False),
     "panoptic_fpn": Family("panoptic_fpn/panoptic-fpn_r50_fpn_1x_coco.py", mask=True, stuff=1),
     "detectors": Family("detectors/detectors_cascade-rcnn_r50_1x_coco.py", size=160),
     "groie": Family("groie/faste-rcnn_r50_fpn_groie_1x_coco.py"),

@@ -1,14 +1,18 @@
-"""Tries GHM-C in a thin copy of a detector of mmdet: PYTHONPATH=tests:. python tests/zoo/harness.py prints a table.
+"""Tries GHM-C and GHM-R in thin copies of mmdet's detectors: python tests/zoo/harness.py [--write] [FAMILY ...].
 
-GHM-C of one unit region with normalize="avg_factor" is cross-entropy, so its gradients must be those of mmdet's own
-CrossEntropyLoss in the same place; that, and what the model check finds, is what the table says.
+The limit of both is a loss of mmdet's: GHM-C of one unit region, normalized, is cross-entropy, and GHM-R with a mu near
+0 is L1. So the gradients of the limit must be those of mmdet's own loss in the same place: this,
+and what `ghm-mmdet check` finds in a step, is what the table in docs/detectors.md says.
 """
 
 from __future__ import annotations
 
+import argparse
 import copy
 import logging
 import sys
+import time
+import traceback
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +21,7 @@ from pathlib import Path
 import mmdet
 import numpy
 import torch
-from mmdet.models.losses import CrossEntropyLoss
+from mmdet.models.losses import CrossEntropyLoss, L1Loss
 from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
@@ -25,30 +29,41 @@ from mmengine.logging import MessageHub
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from torch import nn
-from zoo.families import FAMILIES, Family
-
-from ghm_mmdet.data_check.model_check import check_model
-from ghm_mmdet.functional.class_target import soft_target
 
 REPO = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(REPO), str(REPO / "tests")]
+
+from zoo.families import FAMILIES, Family  # noqa: E402
+
+from ghm_mmdet.data_check.model_check import check_model  # noqa: E402
+from ghm_mmdet.functional.class_target import dense_target, soft_target  # noqa: E402
+from ghm_mmdet.losses import GHMC, GHMR  # noqa: E402
+
 CONFIGS = Path(mmdet.__file__).parent / ".mim" / "configs"
+PAGE = REPO / "docs" / "detectors.md"
+BEGIN, END = "<!-- families -->\n", "<!-- end of families -->"
 SIGMOID = ("FocalLoss", "QualityFocalLoss", "VarifocalLoss", "GaussianFocalLoss", "GHMC")
+# Losses of differences; the others of mmdet are losses of overlaps.
+DIFFERENCE = ("L1Loss", "SmoothL1Loss", "BalancedL1Loss", "GHMR")
+KINDS = ("GHM-C", "GHM-R")
 
 
 class WitnessCrossEntropy(CrossEntropyLoss):
-    """mmdet's, which also takes pairs of labels and scores, as some heads give them."""
+    """mmdet's, which also takes what some heads give: labels and scores, weights of all elements, probabilities."""
+
+    activated = False
 
     def forward(self, cls_score, label, weight=None, avg_factor=None, reduction_override=None, **kwargs):
-        if isinstance(label, tuple):
-            label = soft_target(*label, cls_score)
-        if weight is not None and weight.dim() == 1 and weight.numel() == cls_score.numel():
-            weight = weight.view_as(cls_score)
-        if weight is not None and weight.dim() == 1 and label.dim() > 1:
-            weight = weight.unsqueeze(1).expand_as(label)
+        if self.activated:
+            cls_score = cls_score.clamp(1e-6, 1 - 1e-6)
+            cls_score = cls_score.log() - (1 - cls_score).log()
+        if self.use_sigmoid:
+            label = soft_target(*label, cls_score) if isinstance(label, tuple) else dense_target(label, cls_score)
+            if weight is not None:
+                whole = weight.numel() == cls_score.numel()
+                weight = weight.view_as(cls_score) if whole else weight.view(*cls_score.shape[:-1], 1)
+                weight = weight.expand_as(cls_score)
         return super().forward(cls_score, label, weight, avg_factor, reduction_override, **kwargs)
-
-
-MODELS.register_module(module=WitnessCrossEntropy, force=True)
 
 
 def walk(node) -> Iterator[dict]:
@@ -65,7 +80,7 @@ def walk(node) -> Iterator[dict]:
 
 def without_weights(model) -> None:
     for node in walk(model):
-        if isinstance(node.get("init_cfg"), dict) and node["init_cfg"].get("type") == "Pretrained":
+        if isinstance(node.get("init_cfg"), dict) and "checkpoint" in node["init_cfg"]:
             node["init_cfg"] = None
         if str(node.get("type", "")).endswith("SyncBN"):
             node["type"] = "BN"
@@ -84,63 +99,80 @@ def thin_config(family: Family) -> dict:
         model.teacher_ckpt = None
     model.get("data_preprocessor", {}).pop("batch_augments", None)
     backbone, neck = model.get("backbone"), model.get("neck")
-    if family.thin and neck and backbone.get("type") in ("ResNet", "DetectoRS_ResNet") and "output_img" not in backbone:
+    if family.thin and neck and backbone.get("type") == "ResNet":
         first = neck[0] if isinstance(neck, (list, tuple)) else neck
         wide = first.get("in_channels")
         if backbone.get("depth") in (50, 101) and wide is not None and numpy.max(wide) >= 1024:
-            backbone.base_channels = 8
-            first.in_channels = [width // 8 for width in wide] if isinstance(wide, (list, tuple)) else wide // 8
+            backbone.update(depth=18, base_channels=8)
+            first.in_channels = [width // 32 for width in wide] if isinstance(wide, (list, tuple)) else wide // 32
     for node in walk(model):
         if family.thin and isinstance(node.get("stacked_convs"), int):
             node["stacked_convs"] = min(node["stacked_convs"], 1)
-        for key, most in (("nms_pre", 100), ("max_per_img", 100), ("num", 64)):
+        for key, most in (("nms_pre", 32), ("max_per_img", 32), ("num", 16), ("num_proposals", 32)):
             if model.get("roi_head") and isinstance(node.get(key), int):
                 node[key] = min(node[key], most)
-    if model.get("num_queries", 0) > 300 or "dino" in family.config or "ddq" in family.config:
+    if "num_queries" in model:
         model.num_queries = 30
     return model
 
 
-def replace_losses(model: dict, family: Family, make) -> int:
-    """Puts ``make(loss, use_sigmoid)`` in the place of each classification loss."""
-    count = 0
+def replaceable(model: dict, family: Family) -> Iterator[tuple[str, dict, str, dict]]:
+    """The losses of a config that GHM may take the place of: its kind, the entry that holds it, its key, itself."""
     for node in walk(model):
-        for key in family.losses:
-            loss = node.get(key)
-            if isinstance(loss, dict) and "type" in loss:
-                node[key] = make(loss, loss.get("use_sigmoid", loss["type"] in SIGMOID))
-                count += 1
-    return count
+        for key, loss in node.items():
+            if not isinstance(loss, dict) or "type" not in loss:
+                continue
+            if key in family.losses:
+                yield "GHM-C", node, key, loss
+            elif key == "loss_bbox" and loss["type"] in DIFFERENCE:
+                yield "GHM-R", node, key, loss
 
 
-def common(loss: dict, use_sigmoid: bool) -> dict:
+def ghm_of(kind: str, loss: dict) -> dict:
     kept = {key: loss[key] for key in ("loss_weight", "reduction") if key in loss}
-    return dict(use_sigmoid=use_sigmoid, **kept)
+    if kind == "GHM-R":
+        return dict(type="ghm_mmdet.GHMR", mu=0.02, bins=10, momentum=0.7, normalize="avg_factor", **kept)
+    if loss.get("activated") or loss["type"] == "GaussianFocalLoss":
+        # Heads give these probabilities.
+        kept["activated"] = True
+    use_sigmoid = loss.get("use_sigmoid", loss["type"] in SIGMOID)
+    return dict(type="ghm_mmdet.GHMC", use_sigmoid=use_sigmoid, normalize="positives", max_weight=10.0, **kept)
 
 
-def ghm_c(**options):
-    return lambda loss, sigmoid: dict(
-        type="ghm_mmdet.GHMC", normalize="avg_factor", **options, **common(loss, sigmoid),
-        **({"activated": True} if loss.get("activated") else {}),
-    )  # fmt: skip
-
-
-def cross_entropy(loss: dict, use_sigmoid: bool) -> dict:
-    return dict(type="WitnessCrossEntropy", **common(loss, use_sigmoid))
-
-
-def build(family: Family, make) -> nn.Module:
-    init_default_scope("mmdet")
-    config = thin_config(family)
-    replace_losses(config, family, make)
+def build(config: dict) -> nn.Module:
     torch.manual_seed(0)
     model = MODELS.build(config)
     model.init_weights()
-    MessageHub.get_current_instance().update_info("epoch", 10)
     for module in model.modules():
         if hasattr(module, "set_epoch"):
             module.set_epoch(10)
-    return model.train()
+    # A distillation's train() returns None.
+    model.train()
+    return model
+
+
+def limits(
+    model: nn.Module, cross_entropy: type = WitnessCrossEntropy, normalize: str = "positives"
+) -> tuple[nn.Module, nn.Module]:
+    """The model with the losses' limit, and the one with mmdet's losses for it."""
+    ours, theirs = copy.deepcopy(model), copy.deepcopy(model)
+    for name, loss in model.named_modules():
+        if not isinstance(loss, (GHMC, GHMR)):
+            continue
+        kept = dict(reduction=loss.reduction, loss_weight=loss.loss_weight)
+        common = dict(bins=1, momentum=0, scale_by_weight=True, **kept)
+        if isinstance(loss, GHMC):
+            limit = GHMC(use_sigmoid=loss.use_sigmoid, activated=loss.activated, normalize=normalize, **common)
+            # Heads of regions ask it how many logits it wants when they are built.
+            limit._of_regions = loss._of_regions
+            witness = cross_entropy(use_sigmoid=loss.use_sigmoid, **kept)
+            witness.activated = loss.activated
+        else:
+            limit, witness = GHMR(mu=1e-6, normalize="avg_factor", **common), L1Loss(**kept)
+        parent, _, last = name.rpartition(".")
+        setattr(ours.get_submodule(parent), last, limit)
+        setattr(theirs.get_submodule(parent), last, witness)
+    return ours, theirs
 
 
 def batch_of(family: Family, model: nn.Module, objects: list[int]) -> dict:
@@ -166,7 +198,6 @@ def batch_of(family: Family, model: nn.Module, objects: list[int]) -> dict:
 
 
 def gradients(model: nn.Module, batch: dict) -> dict[str, torch.Tensor]:
-    model.zero_grad()
     torch.manual_seed(0)
     numpy.random.seed(0)
     losses = model(**model.data_preprocessor(copy.deepcopy(batch), training=True), mode="loss")
@@ -176,69 +207,134 @@ def gradients(model: nn.Module, batch: dict) -> dict[str, torch.Tensor]:
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
+class Refused(Exception):
+    """By an error, or by `ghm-mmdet check`."""
+
+
 @dataclass
 class Outcome:
-    """kind: works, note or refused; text: why."""
+    """kind: works, note, refused, or none where there is nothing to replace; text: why."""
 
     kind: str
     text: str = ""
 
     def __str__(self) -> str:
-        words = {"works": "works", "note": "works, with a note: ", "refused": "refused: "}[self.kind]
+        words = {"works": "works", "note": "works, with a note: ", "refused": "refused: ", "none": ""}[self.kind]
         return f"{words}{self.text.replace('|', '/')}"
 
 
-def one_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [""]
-    return lines[0][:300]
-
-
-def try_family(family: Family) -> Outcome:
-    """What happens with GHM-C; raises AssertionError where it would be wrong in silence."""
+def try_family(family: Family) -> dict[str, Outcome]:
+    """What happens with GHM-C and with GHM-R; raises AssertionError where one would be wrong in silence."""
+    init_default_scope("mmdet")
+    MessageHub.get_current_instance().update_info("epoch", 10)
+    there = {"GHM-C"} | {kind for kind, *_ in replaceable(thin_config(family), family)}
+    outcomes = {kind: Outcome("none") for kind in KINDS}
     try:
-        model = build(family, ghm_c(bins=30, momentum=0.75))
+        return outcomes | _try(family, there)
+    except Refused as refusal:
+        if len(there) == 1:
+            return outcomes | {kind: Outcome("refused", str(refusal)) for kind in there}
+    for kind in there:
+        try:
+            outcomes |= _try(family, {kind})
+        except Refused as refusal:
+            outcomes[kind] = Outcome("refused", str(refusal))
+    return outcomes
+
+
+def _try(family: Family, kinds: set[str]) -> dict[str, Outcome]:
+    config = thin_config(family)
+    for kind, node, key, loss in list(replaceable(config, family)):
+        if kind in kinds:
+            node[key] = ghm_of(kind, loss)
+    if "GHM-C" in kinds and "GHMC" not in str(config):
+        config.bbox_head.loss_cls = ghm_of("GHM-C", dict(type="FocalLoss"))
+    try:
+        model = build(config)
     except Exception as error:
-        return Outcome("refused", one_line(error))
-    if not any(type(module).__module__.startswith("ghm_mmdet.losses") for module in model.modules()):
-        return Outcome("refused", "its classification loss is not an entry of the config")
+        raise Refused(one_line(error)) from error
     findings = check_model(model, batch_of(family, model, [4, 3]))
-    wrong = [finding.text for finding in findings if finding.wrong]
-    if wrong:
-        return Outcome("refused", wrong[0][:300])
-    limit = build(family, ghm_c(bins=1, momentum=0.0, scale_by_weight=True))
-    witness = build(family, cross_entropy)
-    for objects in ([4, 3], [3, 0]):
-        batch = batch_of(family, model, objects)
-        assert gradients(model, batch)
-        ours, theirs = gradients(limit, batch), gradients(witness, batch)
-        assert ours.keys() == theirs.keys()
-        scale = max(float(value.abs().max()) for value in theirs.values())
-        for name, value in theirs.items():
-            most = max(float(value.abs().max()), 1e-4 * scale)
-            difference = float((ours[name] - value).abs().max()) / most
-            assert difference < 1e-3, f"{name}: gradient differs from cross-entropy's by {difference:.2g}"
-    model.eval()
-    with torch.no_grad():
-        data = model.data_preprocessor(batch_of(family, model, [4, 3]), False)
-        model.predict(data["inputs"], data["data_samples"])
-    notes = list(dict.fromkeys(finding.text for finding in findings))
-    return Outcome("note", " ".join(notes)[:300]) if notes else Outcome("works")
+    for finding in findings:
+        if finding.wrong:
+            raise Refused(finding.text)
+    ours, theirs = (gradients(limit, batch_of(family, model, [3, 0])) for limit in limits(model))
+    assert ours and ours.keys() == theirs.keys()
+    scale = max(float(value.abs().max()) for value in theirs.values())
+    for name, value in theirs.items():
+        most = max(float(value.abs().max()), 1e-4 * scale)
+        difference = float((ours[name] - value).abs().max()) / most
+        assert difference < 1e-3, f"{name}: the limit's gradient differs from that of mmdet's loss by {difference:.2g}"
+    if family.empty:
+        gradients(model, batch_of(family, model, [0, 0]))
+    if family.predicts:
+        model.eval()
+        with torch.no_grad():
+            data = model.data_preprocessor(batch_of(family, model, [4, 3]), False)
+            model.predict(data["inputs"], data["data_samples"])
+    activated = any(getattr(module, "activated", False) for module in model.modules())
+    return {kind: _outcome(kind, findings, activated) for kind in kinds}
 
 
-def row(name: str, outcome: Outcome) -> str:
-    return f"| {name} | `{FAMILIES[name].config.removesuffix('.py')}` | {outcome} |"
+def _outcome(kind: str, findings: list, activated: bool) -> Outcome:
+    notes = ["with activated=True."] if activated and kind == "GHM-C" else []
+    found = {}
+    for finding in findings:
+        if ("loss_bbox" in finding.loss) == (kind == "GHM-R"):
+            # Stages and levels say the same.
+            found.setdefault(finding.text, f"{finding.loss} {finding.text}")
+    notes += found.values()
+    return Outcome("note", " ".join(notes)) if notes else Outcome("works")
 
 
-def main(names: list[str]) -> None:
+def one_line(error: Exception) -> str:
+    # An assertion without words is its line.
+    text = " ".join(str(error).split()) or traceback.extract_tb(error.__traceback__)[-1].line
+    return f"{type(error).__name__}: {text}"[:300]
+
+
+def row(name: str, outcomes: dict[str, Outcome]) -> str:
+    cells = " | ".join(str(outcomes[kind]) for kind in KINDS)
+    return f"| {name} | `{FAMILIES[name].config.removesuffix('.py')}` | {cells} |"
+
+
+def quiet() -> None:
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("families", nargs="*", default=list(FAMILIES), metavar="FAMILY")
+    parser.add_argument("--write", action="store_true", help=f"write the rows into {PAGE.relative_to(REPO)}")
+    args = parser.parse_args()
+    quiet()
     torch.set_num_threads(1)
-    for name in names or FAMILIES:
+    rows = {}
+    for name in args.families:
+        start = time.process_time()
         try:
-            print(row(name, try_family(FAMILIES[name])), flush=True)
+            rows[name] = row(name, try_family(FAMILIES[name]))
+            print(rows[name], file=sys.stderr)
         except Exception as error:
-            print(f"| {name} | BROKEN {type(error).__name__}: {one_line(error)}", flush=True)
+            print(f"| {name} | BROKEN: {one_line(error)}", file=sys.stderr)
+        print(f"  {time.process_time() - start:.1f} s", file=sys.stderr, flush=True)
+    if args.write:
+        write_rows(rows)
+
+
+def listed_rows() -> dict[str, str]:
+    """The rows of the table in the docs, by the name of the family."""
+    table = PAGE.read_text().partition(BEGIN)[2].partition(END)[0]
+    return {line.split("|")[1].strip(): line for line in table.splitlines() if line.startswith("| ")}
+
+
+def write_rows(rows: dict[str, str]) -> None:
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    listed = listed_rows()
+    rows = listed | rows
+    lines = ["", listed["family"], "| --- " * 4 + "|", *(rows[name] for name in FAMILIES if name in rows), "", ""]
+    PAGE.write_text(before + BEGIN + "\n".join(lines) + END + rest.partition(END)[2])
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
