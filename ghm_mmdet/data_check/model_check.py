@@ -153,6 +153,8 @@ def _findings(loss: nn.Module, seen: _Calls, head: str, before: tuple[str, float
         yield True, f"takes predictions for logits that all lie in [0, 1]: {head} gives probabilities. {remedy}."
     if seen.scoring:
         yield False, "also scores samples (reduction 'none'), which ranks them by their harmonized loss."
+    if getattr(loss, "reduction", "") == "none" and getattr(loss, "momentum", 0) > 0:
+        yield False, "has reduction='none', with which its moving average stays at its start: set momentum=0."
     if seen.sizes_of_weight and not getattr(loss, "scale_by_weight", True):
         yield False, "is given weights that are neither 0 nor 1, whose size has no effect: scale_by_weight=True."
     if before is not None and before[1] > 0 and not 1 / SCALE <= seen.gradient / before[1] <= SCALE:

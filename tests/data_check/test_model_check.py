@@ -98,6 +98,15 @@ def test_scoring_beside_training_is_noted():
     assert text.startswith("note: ") and "scores samples" in text
 
 
+def test_a_moving_average_that_does_not_move_is_noted():
+    def step(loss, logits):
+        return loss(logits, LABELS).sum()
+
+    (text,) = texts(GHMC(reduction="none"), step)
+    assert text.startswith("note: ") and "moving average" in text
+    assert texts(GHMC(reduction="none", momentum=0), step) == texts(GHMC(), step) == []
+
+
 def test_weights_whose_size_has_no_effect_are_noted():
     def step(loss, logits):
         return loss(logits, LABELS, torch.full((SAMPLES,), 0.3))

@@ -64,9 +64,6 @@ FAMILIES = {
     "rtmdet_ins": Family("rtmdet/rtmdet-ins_tiny_8xb32-300e_coco.py", mask=True),
     "centernet": Family("centernet/centernet_r18_8xb16-crop512-140e_coco.py", losses=("loss_center_heatmap",)),
     "centernet_update": Family("centernet/centernet-update_r50-caffe_fpn_ms-1x_coco.py"),
-    "cornernet": Family(
-        "cornernet/cornernet_hourglass104_8xb6-210e-mstest_coco.py", size=128, losses=("loss_heatmap",)
-    ),
     "condinst": Family("condinst/condinst_r50_fpn_ms-poly-90k_coco_instance.py", mask=True),
     "solo": Family("solo/solo_r50_fpn_1x_coco.py", mask=True),
     "decoupled_solo": Family("solo/decoupled-solo_r50_fpn_1x_coco.py", mask=True),
