@@ -99,7 +99,6 @@ FAMILIES = {
     "detectors": Family("detectors/detectors_cascade-rcnn_r50_1x_coco.py", size=160),
     "groie": Family("groie/faste-rcnn_r50_fpn_groie_1x_coco.py"),
     "sparse_rcnn": Family("sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco.py"),
-    "queryinst": Family("queryinst/queryinst_r50_fpn_1x_coco.py", mask=True),
     "detr": Family("detr/detr_r18_8xb2-500e_coco.py"),
     "conditional_detr": Family("conditional_detr/conditional-detr_r50_8xb2-50e_coco.py"),
     "dab_detr": Family("dab_detr/dab-detr_r50_8xb2-50e_coco.py"),

@@ -111,7 +111,7 @@ def thin_config(family: Family) -> dict:
         for key, most in (("nms_pre", 32), ("max_per_img", 32), ("num", 16), ("num_proposals", 32)):
             if model.get("roi_head") and isinstance(node.get(key), int):
                 node[key] = min(node[key], most)
-    if "num_queries" in model:
+    if model.get("num_queries", 0) >= 300:
         model.num_queries = 30
     return model
 
@@ -271,7 +271,7 @@ def _try(family: Family, kinds: set[str]) -> dict[str, Outcome]:
         with torch.no_grad():
             data = model.data_preprocessor(batch_of(family, model, [4, 3]), False)
             model.predict(data["inputs"], data["data_samples"])
-    activated = any(getattr(module, "activated", False) for module in model.modules())
+    activated = any(isinstance(module, GHMC) and module.activated for module in model.modules())
     return {kind: _outcome(kind, findings, activated) for kind in kinds}
 
 
