@@ -188,10 +188,9 @@ class _Count:
         valid = torch.ones_like(positive)
         if weight is not None:
             valid &= weight.reshape(len(pred), -1) > 0
-        self.num_pos += int((positive & valid).sum())
-        self.num_elements += int(valid.sum())
+        self.num_pos += int((positive & valid).count_nonzero())
+        self.num_elements += int(valid.count_nonzero())
         self.num_calls += 1
-        self.logits += sizes_of(pred)
 
 
 def sizes_of(values: Tensor) -> Tensor:
@@ -215,6 +214,8 @@ def _counted(head: Any, *, compute: bool) -> Iterator[_Count]:
         pred, target = list(given.values())[:2]
         if (given.get("reduction_override") or getattr(loss, "reduction", None)) != "none":
             count.add(pred, target, given.get("weight", given.get("label_weight")))
+            if compute:
+                count.logits += sizes_of(pred)
         return forward(*args, **kwargs) if compute else pred.new_zeros(())
 
     loss.forward = counting

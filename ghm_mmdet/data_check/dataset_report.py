@@ -31,7 +31,7 @@ from ghm_mmdet.prior import DenseHead, count_samples, find_dense_heads
 
 PHASES = ("train", "val", "test")
 # Assigning the anchors of an image costs more than all else that is done with it.
-MOST_ASSIGNED = 100
+MOST_ASSIGNED = 30
 
 
 @dataclass
