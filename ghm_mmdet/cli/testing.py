@@ -21,6 +21,7 @@ from ghm_mmdet.cli.drawn_text import draw_names_as_written
 from ghm_mmdet.cli.quiet_runner import QuietRunner
 from ghm_mmdet.cli.tta import use_test_time_augmentation
 from ghm_mmdet.config import build_part, load_config, require_parts
+from ghm_mmdet.data_check.model_keys import check_model_keys
 from ghm_mmdet.data_check.preflight import (
     check_classes,
     check_data,
@@ -63,6 +64,7 @@ def preflight(cfg: Config) -> None:
     model = build_part(MODELS, copy.deepcopy(cfg.model), "model")
     # Test-time augmentation wraps the model that the checkpoint is for.
     detector = model.module if "tta_cfg" in cfg.model else model
+    check_model_keys(cfg.model.module if detector is not model else cfg.model, detector)
     check_classes(detector, classes)
     check_logits(detector)
     check_masks(cfg, ("test",), detector)

@@ -35,6 +35,7 @@ from ghm_mmdet.cli.learning_rate import enable_auto_scale, warn_about_batch_size
 from ghm_mmdet.cli.quiet_runner import QuietRunner
 from ghm_mmdet.cli.signals import stopped_by_signals
 from ghm_mmdet.config import build_part, load_config, require_parts
+from ghm_mmdet.data_check.model_keys import check_model_keys
 from ghm_mmdet.data_check.preflight import (
     check_classes,
     check_data,
@@ -71,6 +72,7 @@ def preflight(cfg: Config, *, partial: bool) -> None:
     check_iterations(cfg, None)
     classes = check_data(cfg, ("train", "val"))
     model = build_part(MODELS, copy.deepcopy(cfg.model), "model")
+    check_model_keys(cfg.model, model)
     check_classes(model, classes)
     check_logits(model)
     check_masks(cfg, ("val",), model)

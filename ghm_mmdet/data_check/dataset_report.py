@@ -15,6 +15,7 @@ from mmengine.dataset import pseudo_collate
 
 from ghm_mmdet.config import build_part
 from ghm_mmdet.data_check.findings import Kind
+from ghm_mmdet.data_check.model_keys import check_model_keys
 from ghm_mmdet.data_check.pipeline import (
     Progress,
     find_missing_images,
@@ -109,6 +110,7 @@ def report_dataset(
     report = Report(walk)
     model = None if cfg.get("model") is None else build_part(MODELS, cfg.model, "model")
     if model is not None:
+        check_model_keys(cfg.model, model)
         try:
             check_classes(model, {place: part.classes for part in walk.parts for place in part.places if part.classes})
         except UserError as error:

@@ -14,6 +14,7 @@ import cv2
 import mmcv
 import numpy
 import pytest
+from mmdet.registry import TRANSFORMS
 from mmengine.config import Config
 from PIL import Image
 from small_detectors import retinanet
@@ -301,6 +302,28 @@ def test_what_the_pipelines_loader_takes_is_good(backend, data, capsys):
         data.cfg[f"{phase}_dataloader"].dataset.pipeline[0].imdecode_backend = backend
     data.write()
     data.assert_found(Kind.IMAGE_BROKEN if backend == "cv2" else None, "0.tga", capsys)
+
+
+@TRANSFORMS.register_module()
+class LoadArray:
+    def __call__(self, results: dict) -> dict:
+        image = numpy.load(results["img_path"])
+        return {**results, "img": image, "img_shape": image.shape[:2], "ori_shape": image.shape[:2]}
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_loader_of_ones_own_decides(broken, data, capsys):
+    for number in range(IMAGES):
+        path = data.root / "images" / f"{number}.npy"
+        numpy.save(path, cv2.imread(str(data.root / "images" / f"{number}.png")))
+        if broken and number == 2:
+            path.write_bytes(path.read_bytes()[:99])
+    for phase in ("train", "val"):
+        for image in data.files[phase]["images"]:
+            image["file_name"] = image["file_name"].replace(".png", ".npy")
+        data.cfg[f"{phase}_dataloader"].dataset.pipeline[0] = dict(type="LoadArray")
+    data.write()
+    data.assert_found(Kind.PIPELINE if broken else None, "2.npy", capsys)
 
 
 def voc(data: Data, change: Callable[[str], str] = lambda text: text, **options: Any) -> None:
