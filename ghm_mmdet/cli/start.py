@@ -318,7 +318,8 @@ def _train(record: dict[str, Any], work_dir: Path) -> None:
     if not metrics["bbox_mAP"]:
         _note(f"the detector finds next to nothing yet; see {work_dir / 'train.log'}")
     classes = [name for name in metrics if name.endswith("_precision")]
-    table = Table(title=f"{LOSSES[record['loss']].title}: test images")
+    _note(f"on the test images, with {LOSSES[record['loss']].title}:")
+    table = Table()
     columns = {**{title: metrics[key] for title, key in METRICS.items()}}
     # A table of eighty classes fits no screen; the report has them all.
     for name in classes if len(classes) <= 6 else ():

@@ -154,9 +154,10 @@ def test_diff_fits_mmdets_config(snippet: Snippet) -> None:
         eval("dict(" + "".join(line[1:] for line in snippet.text.splitlines() if line[0] == sign) + ")")
         for sign in "-+"
     )
-    assert removed and all(head[name] == loss for name, loss in removed.items())
+    assert {"type", "loss_cls"} == set(removed) and all(head[name] == value for name, value in removed.items())
     built = MODELS.build({**head, **added})
-    for name in added:
+    assert built.density_scope == "batch"
+    for name in ("loss_cls", "loss_bbox"):
         assert type(getattr(built, name)).__module__.startswith("ghm_mmdet.losses")
 
 

@@ -1,4 +1,4 @@
-"""The pages of results, docs/results.md and docs/studies/*.md: their tables and figures, from results/*.jsonl alone."""
+"""The pages of results, docs/results.md, docs/studies/*.md and one table of README.md, from results/*.jsonl alone."""
 
 from __future__ import annotations
 
@@ -27,15 +27,19 @@ FEWEST_SEEDS = 3
 GHM_COLOURS = ("#d55e00", "#0072b2", "#cc79a7", "#009e73")
 OTHER_COLOURS = ("#000000", "#56b4e9", "#e69f00", "#999999", "#7f7f00", "#b0b0ff")
 
+# By the name of the file that holds the questions, what heads their table.
+ANSWERS = {"studies/answers.yml": ("question", "answer"), "which_loss.yml": ("your data", "take")}
+
 # By what the runs were made under, a share of damaged labels and the name of scenes, and by method.
 Groups = dict[tuple[str, str], list[dict]]
 
 
 def write_report(configs: Path, results: Path, docs: Path) -> list[Path]:
-    """Rewrites tables and figures of docs/results.md and docs/studies/*.md.
+    """Rewrites tables and figures of docs/results.md, docs/studies/*.md and the README.md beside docs.
 
     Between ``<!-- study: NAME -->`` and ``<!-- end of study -->`` stands what results/NAME.jsonl holds, and between
-    ``<!-- answers -->`` and ``<!-- end of answers -->`` the table of docs/studies/answers.yml.
+    ``<!-- answers: FILE -->`` and ``<!-- end of answers -->`` the table of docs/FILE, one of `ANSWERS`, or, without
+    FILE, of docs/studies/answers.yml.
 
     Args:
         configs: folder of the studies' configs.
@@ -51,13 +55,15 @@ def write_report(configs: Path, results: Path, docs: Path) -> list[Path]:
     if not (docs / "results.md").is_file():
         raise UserError(f"not found: {(docs / 'results.md').absolute()}, the page whose tables are to be rewritten")
     written = []
-    for page in (docs / "results.md", *sorted((docs / "studies").glob("*.md"))):
-        written += _rewrite_page(page, configs, results, docs / "results")
+    for page in (docs / "results.md", *sorted((docs / "studies").glob("*.md")), docs.parent / "README.md"):
+        # Beside a folder of somebody's own may lie a README.md of another thing.
+        if page.parent != docs.parent or (page.is_file() and "<!-- answers: " in page.read_text(encoding="utf-8")):
+            written += _rewrite_page(page, configs, results, docs)
     return written
 
 
-def _rewrite_page(page: Path, configs: Path, results: Path, figures: Path) -> list[Path]:
-    written = [page]
+def _rewrite_page(page: Path, configs: Path, results: Path, docs: Path) -> list[Path]:
+    written, figures = [page], docs / "results"
 
     def section(match: re.Match) -> str:
         study = _study(configs, match[1], page)
@@ -82,12 +88,16 @@ def _rewrite_page(page: Path, configs: Path, results: Path, figures: Path) -> li
         return "\n\n".join((match[0].split("\n")[0], *parts, "<!-- end of study -->"))
 
     def answers(match: re.Match) -> str:
-        asked = yaml.safe_load((page.parent / "studies" / "answers.yml").read_text(encoding="utf-8"))
-        return f"<!-- answers -->\n\n{answers_table(asked, configs, results, page)}\n\n<!-- end of answers -->"
+        file = match[1] or "studies/answers.yml"
+        if file not in ANSWERS:
+            raise UserError(f"{page.absolute()} names the answers {file}, which are none of {', '.join(ANSWERS)}")
+        asked = yaml.safe_load((docs / file).read_text(encoding="utf-8"))
+        opening = match[0].split("\n")[0]
+        return f"{opening}\n\n{answers_table(asked, ANSWERS[file], configs, results, page)}\n\n<!-- end of answers -->"
 
     text = page.read_text(encoding="utf-8")
     text = re.sub(r"<!-- study: (\S+) -->.*?<!-- end of study -->", section, text, flags=re.S)
-    text = re.sub(r"<!-- answers -->.*?<!-- end of answers -->", answers, text, flags=re.S)
+    text = re.sub(r"<!-- answers(?:: (\S+))? -->.*?<!-- end of answers -->", answers, text, flags=re.S)
     page.write_text(text, encoding="utf-8")
     return written
 
@@ -99,13 +109,14 @@ def _study(configs: Path, name: str, page: Path) -> Config:
     return load_study_config(config)
 
 
-def answers_table(asked: list[dict], configs: Path, results: Path, page: Path) -> str:
+def answers_table(asked: list[dict], headings: tuple[str, str], configs: Path, results: Path, page: Path) -> str:
     """One line for each question: the answer in words, and the difference that it rests on.
 
     Args:
         asked: for each question ``question``, ``answer`` and ``rests_on``, a list of dicts with ``study``, ``where``
             (the condition as the study's table names it), ``method``, ``less`` (the method it is compared with), and
             ``label``, what the difference is called.
+        headings: of the questions and of the answers.
         configs: folder of the studies' configs.
         results: folder of their result files.
         page: for messages.
@@ -127,7 +138,7 @@ def answers_table(asked: list[dict], configs: Path, results: Path, page: Path) -
             count = "" if seeds < FEWEST_SEEDS else f", n = {seeds}"
             cells.append(f"{claim['label']}: {difference}{count}")
         lines.append([entry["question"], entry["answer"], "<br>".join(cells)])
-    return table(["question", "answer", "Δ mAP [95 % interval], seeds"], lines)
+    return table([*headings, "Δ mAP [95 % interval], seeds"], lines)
 
 
 def newest_rows(rows: list[dict]) -> list[dict]:
