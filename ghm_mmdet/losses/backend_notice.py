@@ -10,7 +10,8 @@ from mmengine.logging import MMLogger, print_log
 from ghm_mmdet import ops
 
 _WORDS = {
-    "reference": "plain torch; on a CPU `python -m ghm_mmdet.ops build` makes them several times faster",
+    "reference": "plain torch; what `python -m ghm_mmdet.ops build` makes for a CPU, or Triton with a C compiler for a "
+    "GPU, is several times faster",
     "cpu": "C++",
     "triton": "Triton",
 }

@@ -14,25 +14,37 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from . import cpu
 
-# The back end of each of torch's dispatch keys; all other devices have the reference. CUDA is ROCm's key, too.
-_DEVICES = {"CompositeExplicitAutograd": "reference", "CPU": "cpu"}
-if importlib.util.find_spec("triton"):
-    _DEVICES["CUDA"] = "triton"
 BACKENDS = ("reference", "cpu", "triton")
+# Types of device by torch's dispatch keys; CUDA is ROCm's, too.
+_DEVICES = {"CompositeExplicitAutograd": "other", "CPU": "cpu", "CUDA": "cuda"}
 
 
-def _implementation(name: str, default: str) -> Callable[..., Tensor]:
-    def run(*arguments: object) -> Tensor:
+def _module(backend: str) -> ModuleType:
+    # Not imported before it is needed: Triton takes a while.
+    return importlib.import_module(f".{backend}", __name__)
+
+
+def backend_for(device: str) -> str:
+    """Name of the back end that runs on a type of device when none is asked for."""
+    if device == "cpu" and cpu.loaded():
+        return "cpu"
+    if device == "cuda" and importlib.util.find_spec("triton") and _module("triton").usable():
+        return "triton"
+    return "reference"
+
+
+def _implementation(name: str, device: str) -> Callable[..., Tensor]:
+    def run(*arguments: Any) -> Tensor:
         *inputs, backend = arguments
-        # Triton takes a while to import.
-        module = importlib.import_module(f".{backend or default}", __name__)
-        result: Tensor = getattr(module, name)(*inputs)
+        result: Tensor = getattr(_module(backend or backend_for(device)), name)(*inputs)
         return result
 
     return run
@@ -43,8 +55,8 @@ for _name, _last in (("region_statistics", "int bins"), ("harmonized_gradient", 
     _library.define(
         f"{_name}(Tensor pred, Tensor target, Tensor? valid, str kind, float mu, {_last}, str? backend) -> Tensor"
     )
-    for _key, _backend in _DEVICES.items():
-        _library.impl(_name, _implementation(_name, _backend), _key)
+    for _key, _device in _DEVICES.items():
+        _library.impl(_name, _implementation(_name, _device), _key)
 
 
 @torch.library.register_fake("ghm_mmdet::region_statistics")
@@ -88,7 +100,7 @@ def region_statistics(
         their losses. It unpacks into ``count, positive, loss_sum``.
 
     Raises:
-        ValueError: kind or back end is unknown, or the back end is for another device.
+        ValueError: kind or back end is unknown, or the back end is for another device or not built.
     """
     inputs = _prepared(pred, target, weight, kind, backend)
     return torch.ops.ghm_mmdet.region_statistics(*inputs, kind, mu, bins, backend)
@@ -113,13 +125,6 @@ def harmonized_gradient(
     """
     inputs = _prepared(pred, target, weight, kind, backend)
     return torch.ops.ghm_mmdet.harmonized_gradient(*inputs, kind, mu, region_weight, backend)
-
-
-def backend_for(device: str) -> str:
-    """Name of the back end that runs on a type of device when none is asked for."""
-    if device == "cuda" and "CUDA" in _DEVICES:
-        return "triton"
-    return "cpu" if device == "cpu" and cpu.loaded() else "reference"
 
 
 def above_0(weight: Tensor) -> Tensor:

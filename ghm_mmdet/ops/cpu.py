@@ -83,7 +83,7 @@ def loaded() -> bool:
 
 
 def region_statistics(pred: Tensor, target: Tensor, valid: Tensor | None, kind: str, mu: float, bins: int) -> Tensor:
-    if not loaded() or pred.dtype == torch.float64:
+    if pred.dtype == torch.float64:
         return reference.region_statistics(pred, target, valid, kind, mu, bins)
     return torch.ops.ghm_mmdet_cpu.region_statistics(*_inputs(pred, target, valid, kind), kind, mu, bins)
 
@@ -91,7 +91,7 @@ def region_statistics(pred: Tensor, target: Tensor, valid: Tensor | None, kind: 
 def harmonized_gradient(
     pred: Tensor, target: Tensor, valid: Tensor | None, kind: str, mu: float, region_weight: Tensor
 ) -> Tensor:
-    if not loaded() or pred.dtype == torch.float64:
+    if pred.dtype == torch.float64:
         return reference.harmonized_gradient(pred, target, valid, kind, mu, region_weight)
     table = region_weight.float().contiguous()
     return torch.ops.ghm_mmdet_cpu.harmonized_gradient(*_inputs(pred, target, valid, kind), kind, mu, table)
@@ -101,6 +101,8 @@ def _inputs(pred: Tensor, target: Tensor, valid: Tensor | None, kind: str) -> tu
     """What the C++ code reads: contiguous tensors, dense targets of one of three dtypes."""
     if pred.device.type != "cpu":
         raise ValueError(f"backend='cpu' is for tensors on a CPU, got one on {pred.device}")
+    if not loaded():
+        raise ValueError("backend='cpu' has not been built: python -m ghm_mmdet.ops build")
     if kind != "label" and target.dtype not in (torch.float32, torch.float16, torch.bfloat16):
         target = target.float()
     return pred.contiguous(), target.contiguous(), None if valid is None else valid.contiguous()

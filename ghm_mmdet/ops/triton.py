@@ -116,6 +116,17 @@ def _gradient_kernel(
         tl.store(out_ptr + index, gradient.to(out_ptr.dtype.element_ty), mask=index < size)
 
 
+@functools.cache
+def usable() -> bool:
+    """Whether a kernel runs here. Triton needs a C compiler beside the GPU, and may not know a new or old card."""
+    try:
+        probe = torch.zeros(1, 1, device="cpu" if _INTERPRETED else "cuda")
+        region_statistics(probe, probe, None, "dense", 0.0, 1)
+    except Exception:  # Of whatever kind it is, the reference has to do.
+        return False
+    return True
+
+
 def region_statistics(pred: Tensor, target: Tensor, valid: Tensor | None, kind: str, mu: float, bins: int) -> Tensor:
     if pred.dtype == torch.float64 or pred.numel() == 0:
         return reference.region_statistics(pred, target, valid, kind, mu, bins)

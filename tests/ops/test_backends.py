@@ -187,6 +187,7 @@ def test_torch_library_accepts_the_operators(kind):
 
 @pytest.mark.skipif(INTERPRETED, reason="this is the interpreter")
 def test_triton_in_its_interpreter():
+    pytest.importorskip("triton")
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
     command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", "-k", "triton", __file__]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -226,6 +227,33 @@ def test_triton_compiles_for_a_gpu(target, kind, tmp_path, monkeypatch):
 
 @pytest.mark.skipif(INTERPRETED, reason="the interpreter takes tensors on a CPU")
 def test_a_back_end_of_another_device_is_refused():
+    pytest.importorskip("triton")
     pred = torch.zeros(2, 3, device="cpu")
     with pytest.raises(ValueError, match="backend='triton' is for tensors on a GPU, got one on cpu"):
         ops.region_statistics(pred, pred, None, "dense", 0.0, 10, "triton")
+
+
+def test_the_choice_of_a_back_end(monkeypatch):
+    pytest.importorskip("triton")
+    from ghm_mmdet.ops import triton
+
+    for usable, expected in ((True, "triton"), (False, "reference")):
+        monkeypatch.setattr(triton, "usable", lambda usable=usable: usable)
+        assert ops.backend_for("cuda") == expected
+    for built, expected in ((True, "cpu"), (False, "reference")):
+        monkeypatch.setattr(cpu, "loaded", lambda built=built: built)
+        assert ops.backend_for("cpu") == expected
+    assert ops.backend_for("mps") == "reference"
+    pred = torch.zeros(2, 3, device="cpu")
+    statistics = ops.region_statistics(pred, pred, None, "dense", 0.0, 10)
+    assert torch.equal(statistics, ops.region_statistics(pred, pred, None, "dense", 0.0, 10, "reference"))
+    with pytest.raises(ValueError, match="backend='cpu' has not been built"):
+        ops.region_statistics(pred, pred, None, "dense", 0.0, 10, "cpu")
+
+
+@pytest.mark.skipif(INTERPRETED, reason="there Triton runs")
+def test_triton_is_not_usable_without_a_gpu():
+    pytest.importorskip("triton")
+    from ghm_mmdet.ops import triton
+
+    assert triton.usable() == torch.cuda.is_available()
