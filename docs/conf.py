@@ -54,6 +54,14 @@ def mathml(self, node: nodes.Element, block: bool) -> None:
     raise nodes.SkipNode
 
 
+def keep_intervals_whole(app: Sphinx, tree: nodes.document) -> None:
+    """A line of a narrow table breaks beside an interval, not in it."""
+    for text in list(tree.findall(nodes.Text)):
+        whole = re.sub(r"(?<=\d,) (?=[+-]\d)|(?<=\bn) (?== \d)|(?<=\bn =) (?=\d)", "\u00a0", text)
+        if whole != text:
+            text.parent.replace(text, nodes.Text(whole))
+
+
 def write_config_pages(app: Sphinx) -> None:
     """configs/README.md as a page, and one for each config that shows its source."""
     folder = Path(app.srcdir) / "configs"
@@ -84,4 +92,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
         block_renderers=(lambda self, node: mathml(self, node, block=True), None),
     )
     app.connect("builder-inited", write_config_pages)
+    app.connect("doctree-read", keep_intervals_whole)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike
 
 from ghm_mmdet.cli.drawn_text import draw_names_as_written
@@ -52,7 +52,8 @@ def chart(
 
     Args:
         log: the y axis is logarithmic.
-        marked: the points are shown as well, at whole numbers.
+        marked: the points are shown as well.
+        xlim: ends of the x axis; without it x counts, in whole numbers.
         steps: for histograms, whose bins have their middles at x.
         size: in inches, which decides how large the text is beside the lines.
     """
@@ -70,19 +71,22 @@ def chart(
         )
     if log:
         axes.set_yscale("log")
-    if marked:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        # matplotlib's own labels are formulas, which are not read as such here.
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    if xlim is None:
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel, xlim=xlim, ylim=ylim)
     return _svg(figure, axes, title)
 
 
 def _svg(figure: Figure, axes: Axes, title: str) -> Markup:
     axes.grid(alpha=0.2, color=_INK)
-    axes.tick_params(which="both", colors=_INK, labelsize=8)
+    axes.tick_params(which="both", colors=_INK, labelsize=9)
     for spine in axes.spines.values():
         spine.set(color=_INK, alpha=0.4)
     for text in (axes.title, axes.xaxis.label, axes.yaxis.label):
-        text.set(color=_INK, fontsize=9)
+        text.set(color=_INK, fontsize=10)
     for offset in (axes.xaxis.get_offset_text(), axes.yaxis.get_offset_text()):
         offset.set_color(_INK)
     figure.tight_layout()

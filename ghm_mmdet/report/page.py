@@ -19,11 +19,15 @@ from ghm_mmdet.report.charts import chart, finite, svg_dashes
 from ghm_mmdet.report.evaluation import MATCHING_IOU, Detection, Evaluation
 from ghm_mmdet.report.ground_truth import GroundTruth
 from ghm_mmdet.report.history import History
+from ghm_mmdet.report.labels import Label, place_labels
 from ghm_mmdet.report.pictures import Picture, around, read_image, whole
 from ghm_mmdet.report.work_dir import WorkDir
 
 PICTURES = 12
 MISTAKES = 12
+# A logarithmic axis has a number at every power of ten; a narrower range might show none.
+LOG_FROM = 30
+LETTERS_ACROSS = 30
 # Classes whose curves are shown without a click.
 CLASSES_SHOWN = 12
 COLUMNS = {
@@ -181,7 +185,7 @@ def _loss_charts(runs: list[Run]) -> list[Markup]:
 def _history_chart(series: list[tuple[int, list]], title: str, xlabel: str) -> Markup:
     lines = [(run, *finite(points)) for run, points in series]
     values = [value for _, _, y in lines for value in y]
-    log = xlabel == "iteration" and bool(values) and min(values) > 0
+    log = xlabel == "iteration" and bool(values) and max(values) > LOG_FROM * min(values) > 0
     return chart(title, lines, xlabel=xlabel, ylabel="", log=log, marked=xlabel == "epoch")
 
 
@@ -224,14 +228,28 @@ def _picture(runs: list[Run], index: int, image: np.ndarray, group: int) -> dict
     picture = whole(image)
     objects = [entry for entry in truth.annotations if entry["image_id"] == index]
     results = [run.evaluation.images[index] for run in runs]
+    # On a telephone the picture is some 340 pixels wide, and letters below 11 cannot be read.
+    font = picture.view[2] / LETTERS_ACROSS
+
+    def name(entry: dict) -> str:
+        return truth.classes[entry["category_id"]]
+
+    def labels(result: Any) -> list[Label]:
+        found = sorted(result.detections, key=lambda detection: -detection.score)
+        texts = [
+            (each.box, f"{'✗ ' if each.mistake else ''}{truth.classes[each.label]} {each.score:.2f}") for each in found
+        ]
+        missed = [(entry["bbox"], f"{name(entry)}?") for entry in result.missed]
+        return place_labels([*texts, *missed], picture.view, font)
+
     return {
         "id": f"image-{group}-{index}",
         "name": _file_name(truth.paths[index]),
         "picture": picture,
-        # Many labels are less in each other's way when they are small.
-        "font": max(picture.view[2:]) / min(max(18 + len(objects), 24), 44),
+        "font": font,
         "objects": objects,
-        "columns": list(zip(runs, results)),
+        "labels": place_labels([(entry["bbox"], name(entry)) for entry in objects], picture.view, font),
+        "columns": [(run, result, labels(result)) for run, result in zip(runs, results)],
     }
 
 

@@ -217,6 +217,16 @@ return [...document.querySelectorAll(arguments[0])].map(element => {
   return [box.width, box.height];
 });
 """
+# In pixels of the screen, of every text that is shown; a chart's are as much larger as the chart is drawn larger.
+LETTERS = """
+const shown = [...document.querySelectorAll("body *")].filter(element => element.checkVisibility()
+  && [...element.childNodes].some(node => node.nodeType === 3 && node.data.trim()));
+return shown.map(element => {
+  const svg = element.closest("svg[viewBox]");
+  const scale = svg ? svg.getBoundingClientRect().width / svg.viewBox.baseVal.width : 1;
+  return [parseFloat(getComputedStyle(element).fontSize) * scale, element.textContent.trim()];
+});
+"""
 # As WCAG computes it, of every text that is shown on the page itself, not on a photograph.
 CONTRASTS = """
 const light = colour => {
@@ -257,6 +267,8 @@ def test_page_in_a_browser(page: Page, browser: Chrome, width: int) -> None:
     crops = browser.execute_script(SIZES, ".crops .image")
     assert len(crops) > 6
     assert all(crop_width > 60 and crop_height > 60 for crop_width, crop_height in crops)
+    letters = browser.execute_script(LETTERS)
+    assert [pair for pair in letters if pair[0] < 11 or "mathdefault" in pair[1]] == []
 
 
 def test_images_of_the_page_are_images(page: Page, browser: Chrome) -> None:
