@@ -45,6 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     losses.add_argument("--classes", type=positive_int, default=80)
     losses.add_argument("--positives", type=share, default=0.005, help="share of positive anchors (default: 0.005)")
+    losses.add_argument(
+        "--clock",
+        choices=["wall", "cpu"],
+        default="wall",
+        help="on a CPU: cpu is processor time, for a busy machine, with --threads 1 (default: wall)",
+    )
     step = commands.add_parser("step", help="whole training iterations, as a ratio to the first config")
     step.add_argument("configs", nargs="+", metavar="CONFIG")
     step.add_argument("--batches", type=positive_int, default=4, help="batches to cycle through (default: 4)")
@@ -85,10 +91,10 @@ def benchmark_losses(args: argparse.Namespace, device: torch.device, progress: P
 
     rows: list[losses.Row] = []
     cases = losses.cases(args.elements, args.bins, args.classes, args.dtypes)
-    facts = tables.machine(device)
+    facts = tables.machine(device) | {"clock": "device" if device.type == "cuda" else args.clock}
     for case in cases:
         task = progress.add_task(f"{case.samples:,} x {case.channels}, {case.bins} bins", total=None)
-        rows += losses.measure(case, args.rounds, args.positives, device, partial(progress.advance, task))
+        rows += losses.measure(case, args.rounds, args.positives, device, partial(progress.advance, task), args.clock)
         progress.remove_task(task)
     tables.write_json(args.out / "losses.json", rows, facts)
     tables.plot_losses(args.out / "losses.png", rows, facts)

@@ -147,7 +147,7 @@ def regression_runs(case: Case, device: torch.device) -> dict[str, Run]:
 
 
 def measure(
-    case: Case, rounds: int, positives: float, device: torch.device, progress: Callable[[], None]
+    case: Case, rounds: int, positives: float, device: torch.device, progress: Callable[[], None], clock: str
 ) -> Iterator[Row]:
     """Measure one case; its first loss is the one that the ratios are to."""
     if case.task == "classification":
@@ -157,7 +157,8 @@ def measure(
     source = next(iter(runs.values())).inputs[0].detach()
     copy = torch.empty_like(source)
     calls = {name: run.call for name, run in runs.items()} | {COPY: lambda: copy.copy_(source)}
-    seconds = {name: spread(found) for name, found in interleaved_seconds(calls, rounds, device, progress).items()}
+    found = interleaved_seconds(calls, rounds, device, progress, clock)
+    seconds = {name: spread(of_run) for name, of_run in found.items()}
     base = next(iter(seconds.values()))["median"]
     copied = 2 * source.numel() * source.element_size()
     rate = copied / seconds[COPY]["median"]
