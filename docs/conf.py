@@ -55,9 +55,9 @@ def mathml(self, node: nodes.Element, block: bool) -> None:
 
 
 def keep_intervals_whole(app: Sphinx, tree: nodes.document) -> None:
-    """A line of a narrow table breaks beside an interval, not in it."""
+    """A line of a narrow table breaks beside a figure with its interval or deviation, not in it."""
     for text in list(tree.findall(nodes.Text)):
-        whole = re.sub(r"(?<=\d,) (?=[+-]\d)|(?<=\bn) (?== \d)|(?<=\bn =) (?=\d)", "\u00a0", text)
+        whole = re.sub(r"(?<=\d,) (?=[+-]\d)|(?<=\d) (?=±)|(?<=±) |(?<=\bn) (?== \d)|(?<=\bn =) (?=\d)", "\u00a0", text)
         if whole != text:
             text.parent.replace(text, nodes.Text(whole))
 

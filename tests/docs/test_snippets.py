@@ -67,6 +67,10 @@ def test_every_language_is_known() -> None:
     assert {"README.md", "your_detector.md", "concepts.md", "quick_start.md"} <= {page.name for page in PAGES}
 
 
+def test_readme_is_short() -> None:
+    assert len((REPO / "README.md").read_text().splitlines()) <= 120
+
+
 def programs(page: Path) -> list[Snippet]:
     return [snippet for snippet in snippets_of(page) if snippet.language == "python" and not snippet.is_config]
 
