@@ -108,7 +108,12 @@ def thin_config(family: Family) -> dict:
     for node in walk(model):
         if family.thin and isinstance(node.get("stacked_convs"), int):
             node["stacked_convs"] = min(node["stacked_convs"], 1)
-        for key, most in (("nms_pre", 32), ("max_per_img", 32), ("num", 16), ("num_proposals", 32)):
+        if node.get("type") == "DDODHead":
+            # Its deformable convolution needs 3 x 3 places on the coarsest level.
+            node["use_dcn"] = False
+        if isinstance(node.get("fc_out_channels"), int):
+            node["fc_out_channels"] = 64
+        for key, most in (("nms_pre", 32), ("max_per_img", 32), ("num", 8), ("num_proposals", 32)):
             if model.get("roi_head") and isinstance(node.get(key), int):
                 node[key] = min(node[key], most)
     if model.get("num_queries", 0) >= 300:
