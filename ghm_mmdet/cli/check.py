@@ -2,7 +2,7 @@
 
 Reads all annotations and images of the config's train, val and test data (COCO or VOC format), and prints what they
 hold, how many anchors match an object, and what is suspicious. Where losses of this package are in the model, it takes
-a training step of two images, and names what they would do wrong in silence. Exit code 0: training would run, 1:
+a training step of one or two images, and names what they would do wrong in silence. Exit code 0: training would run, 1:
 something would break it, 2: wrong use.
 """
 

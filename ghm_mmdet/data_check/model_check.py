@@ -27,6 +27,8 @@ from ghm_mmdet.prior import copy_to_step
 SCALE = 5.0
 # Images among which two with objects are sought.
 LOOKED_AT = 50
+# Numbers in an image that alone is work enough.
+LARGE = 3 * 512 * 512
 # An epoch by which every loss has been taken up.
 LATE = 1000
 
@@ -83,13 +85,13 @@ def check_config_model(cfg: Config) -> list[ModelFinding]:
 
 
 def _with_objects(data_set: Any) -> list[dict]:
-    """The first images that hold objects, two where there are; without any some losses have no turn."""
+    """The first images that hold objects, one large one or two; without any some losses have no turn."""
     found: list[dict] = []
     for index in range(min(LOOKED_AT, len(data_set))):
         item = data_set[index]
         if item is not None and len(item["data_samples"].gt_instances):
             found.append(item)
-        if len(found) == 2:
+        if len(found) == 2 or (found and found[0]["inputs"].numel() > LARGE):
             break
     return found
 
@@ -159,7 +161,8 @@ def _findings(loss: nn.Module, seen: _Calls, head: str, before: tuple[str, float
         yield False, "is given weights that are neither 0 nor 1, whose size has no effect: scale_by_weight=True."
     if before is not None and before[1] > 0 and not 1 / SCALE <= seen.gradient / before[1] <= SCALE:
         times = f"gradients {seen.gradient / before[1]:.3g} times those of {before[0]} before training"
-        yield False, f"has {times}: set normalize='positives', or loss_weight."
+        remedy = "loss_weight" if getattr(loss, "normalize", None) else "normalize='positives', or loss_weight"
+        yield False, f"has {times}: set {remedy}."
 
 
 def _words(error: Exception) -> str:

@@ -7,6 +7,7 @@ import logging
 import pytest
 import torch
 from mmdet.models.losses import CrossEntropyLoss
+from mmdet.registry import MODELS
 from mmengine.logging import MessageHub
 from mmengine.registry import init_default_scope
 from zoo.families import FAMILIES
@@ -23,6 +24,9 @@ from zoo.harness import (
     thin_config,
     try_family,
 )
+
+from ghm_mmdet.config import build_part
+from ghm_mmdet.errors import UserError
 
 MUST_WORK = ("rtmdet", "yolox", "tood", "gfl", "vfnet", "dino", "deformable_detr", "yolov3")
 
@@ -78,3 +82,17 @@ def test_one_region_has_the_gradient_of_cross_entropy_at_the_classification_laye
     for layer in layers:
         assert theirs[layer].abs().max() > 0
         torch.testing.assert_close(ours[layer], theirs[layer], rtol=1e-5, atol=1e-5 * float(theirs[layer].abs().max()))
+
+
+@pytest.mark.parametrize(("name", "reason"), [
+    ("maskformer", "no attribute 'class_weight'"), ("ssd", "unexpected keyword argument 'loss_cls'"),
+])  # fmt: skip
+def test_what_cannot_be_built_is_said_without_a_traceback(name, reason):
+    init_default_scope("mmdet")
+    config = thin_config(FAMILIES[name])
+    for _, node, key, loss in list(replaceable(config, FAMILIES[name])):
+        node[key] = ghm_of("GHM-C", loss)
+    if name == "ssd":
+        config.bbox_head.loss_cls = ghm_of("GHM-C", dict(type="FocalLoss"))
+    with pytest.raises(UserError, match=f"model: .*{reason}"):
+        build_part(MODELS, config, "model")
