@@ -135,12 +135,12 @@ def check_model(model: nn.Module, batch: dict, replaced: dict[str, dict] | None 
     return findings
 
 
-def _findings(loss: nn.Module, seen: _Calls, head: str, before: tuple[str, float] | None) -> Iterator[tuple[bool, str]]:
+def _findings(loss: Any, seen: _Calls, head: str, before: tuple[dict, float] | None) -> Iterator[tuple[bool, str]]:
     """Whether it is wrong, and the words.
 
     Args:
         head: the class of the head that the loss is in.
-        before: the type of the loss it took the place of, and that one's gradient.
+        before: the config of the loss it took the place of, and that one's gradient.
     """
     if not seen.trained and seen.elements:
         yield True, f"gives the loss of each element, of which {head} makes a loss of its own. Keep {head}'s own."
@@ -159,10 +159,15 @@ def _findings(loss: nn.Module, seen: _Calls, head: str, before: tuple[str, float
         yield False, "has reduction='none', with which its moving average stays at its start: set momentum=0."
     if seen.sizes_of_weight and not getattr(loss, "scale_by_weight", True):
         yield False, "is given weights that are neither 0 nor 1, whose size has no effect: scale_by_weight=True."
-    if before is not None and before[1] > 0 and not 1 / SCALE <= seen.gradient / before[1] <= SCALE:
-        times = f"gradients {seen.gradient / before[1]:.3g} times those of {before[0]} before training"
-        remedy = "loss_weight" if getattr(loss, "normalize", None) else "normalize='positives', or loss_weight"
-        yield False, f"has {times}: set {remedy}."
+    if before is None or before[1] == 0:
+        return
+    times = seen.gradient / before[1]
+    # Another loss_weight than before is the user's choice.
+    chosen = getattr(loss, "loss_weight", 1.0) / before[0].get("loss_weight", 1.0)
+    if not any(1 / SCALE <= ratio <= SCALE for ratio in (times, times / chosen if chosen else 1.0)):
+        form = "positives" if hasattr(loss, "use_sigmoid") else "avg_factor"
+        remedy = "loss_weight" if getattr(loss, "normalize", None) else f"normalize={form!r}, or loss_weight"
+        yield False, f"has gradients {times:.3g} times those of {before[0]['type']} before training: set {remedy}."
 
 
 def _words(error: Exception) -> str:
@@ -257,8 +262,8 @@ def _mark(calls: _Calls, gradient: Tensor) -> None:
     calls.elements += bool(gradient.any())
 
 
-def _gradients_before(model: nn.Module, replaced: dict[str, dict | None], batch: dict) -> dict[str, tuple[str, float]]:
-    """The type of each loss that was replaced, and its gradient in the same step."""
+def _gradients_before(model: nn.Module, replaced: dict[str, dict | None], batch: dict) -> dict[str, tuple[dict, float]]:
+    """The config of each loss that was replaced, and its gradient in the same step."""
     replaced = {name: loss for name, loss in replaced.items() if loss is not None}
     if not replaced:
         return {}
@@ -271,7 +276,7 @@ def _gradients_before(model: nn.Module, replaced: dict[str, dict | None], batch:
     except Exception:
         # A loss before does not fit the head as it is now, such as a softmax in one of sigmoids.
         return {}
-    return {name: (str(loss["type"]), calls[name].gradient) for name, loss in replaced.items() if loss is not None}
+    return {name: (loss, calls[name].gradient) for name, loss in replaced.items() if loss is not None}
 
 
 def replaced_losses(path: str) -> dict[str, dict]:

@@ -133,7 +133,15 @@ def test_another_scale_than_the_loss_before_is_noted():
     (text,) = texts(ghm_c(), step, before)
     assert text.startswith("note: ") and "gradients 0.0333 times those of mmdet.FocalLoss" in text
     assert texts(ghm_c(normalize="avg_factor"), step, before) == []
-    assert texts(ghm_c(loss_weight=7.0), step, before) == []
+    assert texts(ghm_c(loss_weight=24.0), step, before) == []
+
+
+def test_another_loss_weight_is_a_choice():
+    def step(loss, logits):
+        return loss(logits, LABELS)
+
+    before = {"bbox_head.loss_cls": dict(type="mmdet.FocalLoss", gamma=0.0, alpha=0.5, loss_weight=2.0)}
+    assert texts(ghm_c(loss_weight=100.0), step, before) == []
 
 
 @pytest.fixture(scope="module")
