@@ -235,6 +235,33 @@ def test_a_full_disk_costs_no_checkpoint(shapes, tmp_path: Path) -> None:
     assert not list(run.glob(".*.part"))
 
 
+IN_A_SMALL_DISK = """
+mount -t tmpfs -o size="$1" tmpfs "$2" && cp "$3" "$2"
+shift 3
+"$@" 2> error; echo $? > code
+ls -A run | grep pth > full
+mount -o remount,size=64m run && "$@" > again 2>&1; echo $? >> code
+ls -A run | grep pth > after
+"""
+UNSHARE = ["unshare", "--map-root-user", "--mount"]
+
+
+@pytest.mark.skipif(subprocess.run([*UNSHARE, "true"], check=False).returncode != 0, reason="cannot mount here")
+def test_a_disk_that_is_full(shapes, tmp_path: Path) -> None:
+    """A file system of a size that has room for one checkpoint and a half, then for all."""
+    first = shapes.run / "epoch_1.pth"
+    (tmp_path / "run").mkdir()
+    train = [sys.executable, REPO / "tools" / "train.py", shapes.config, "--work-dir", "run", "--resume"]
+    options = ["--cfg-options", "default_hooks.checkpoint.max_keep_ckpts=2"]
+    script = ["bash", "-c", IN_A_SMALL_DISK, "bash", f"{os.path.getsize(first) * 3 // 2048}k", "run", first]
+    subprocess.run([*UNSHARE, *map(str, [*script, *train, *options])], cwd=tmp_path, env=environment(), check=True)
+    first_code, second_code = (tmp_path / "code").read_text().split()
+    assert_plain(int(first_code), (tmp_path / "error").read_text(), "epoch_2.pth", "--resume")
+    assert (tmp_path / "full").read_text().split() == ["epoch_1.pth"]
+    assert second_code == "0", (tmp_path / "again").read_text()
+    assert (tmp_path / "after").read_text().split() == ["epoch_1.pth", "epoch_2.pth"]
+
+
 def test_a_batch_larger_than_the_data_does_not_start(shapes, tmp_path: Path) -> None:
     options = ["train_dataloader.batch_size=9", "train_dataloader.drop_last=True"]
     options += ["train_dataloader.batch_sampler=None"]
