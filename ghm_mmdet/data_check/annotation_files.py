@@ -10,7 +10,7 @@ import os
 import reprlib
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -150,11 +150,14 @@ class _Reader:
         self.file.other_names[name] += 1
         self.leave_out(Kind.OTHER_CLASS, f"{place}: {shown(name)!r}")
 
-    def look_at_box(self, image: ImageEntry, name: str, corners: tuple, place: str) -> Kind | None:
+    def look_at_box(self, image: ImageEntry, name: str, corners: tuple, place: Callable[[], str]) -> Kind | None:
         """Adds what is suspicious of a box; returns why COCO's data set leaves it out, if it does."""
-        place = f"{place}: {shown(name)} {shown(list(corners))}"
+
+        def add(kind: Kind) -> None:
+            self.findings.add(kind, f"{place()}: {shown(name)} {shown(list(corners))}")
+
         if (name, corners) in image.boxes:
-            self.findings.add(Kind.BOX_TWICE, place)
+            add(Kind.BOX_TWICE)
         image.boxes.add((name, corners))
         x1, y1, x2, y2 = corners
         width, height = image.size or (LARGEST_NUMBER, LARGEST_NUMBER)
@@ -166,9 +169,9 @@ class _Reader:
             kind = Kind.OUTSIDE
         else:
             if min(x1, y1) < -BORDER or x2 > width + BORDER or y2 > height + BORDER:
-                self.findings.add(Kind.BORDER, place)
+                add(Kind.BORDER)
             return None
-        self.findings.add(kind, place)
+        add(kind)
         return kind
 
 
@@ -200,16 +203,19 @@ class _CocoReader(_Reader):
         return self.file
 
     def read_object(self, entry: dict, image: ImageEntry, names: dict) -> None:
-        place = f"{image.path}, annotation {shown(entry['id'])}"
         wrong = {key: entry.get(key) for key, fits in BOX_FIELDS.items() if not fits(entry.get(key))}
+
+        def place() -> str:
+            return f"{image.path}, annotation {shown(entry['id'])}"
+
         if wrong:
-            self.findings.add(Kind.NO_NUMBERS, f"{place}: {_fields(wrong)}")
+            self.findings.add(Kind.NO_NUMBERS, f"{place()}: {_fields(wrong)}")
         elif entry["category_id"] not in names:
-            self.findings.add(Kind.CATEGORY_UNKNOWN, f"{place}: category_id {shown(entry['category_id'])}")
+            self.findings.add(Kind.CATEGORY_UNKNOWN, f"{place()}: category_id {shown(entry['category_id'])}")
         elif entry.get("ignore"):
-            self.leave_out(Kind.IGNORE_FIELD, place)
+            self.leave_out(Kind.IGNORE_FIELD, place())
         elif (name := names[entry["category_id"]]) not in self.classes:
-            self.other_class(name, place)
+            self.other_class(name, place())
         elif entry.get("iscrowd"):
             self.leave_out(None)
         else:
@@ -218,7 +224,7 @@ class _CocoReader(_Reader):
             if kind is not None:
                 self.file.left_out[kind] += 1
             elif entry["area"] <= 0:
-                self.leave_out(Kind.AREA_FIELD, place)
+                self.leave_out(Kind.AREA_FIELD, place())
             else:
                 image.learned += 1
 
@@ -321,7 +327,7 @@ class _VocReader(_Reader):
         if difficult:
             self.leave_out(None)
         # What has no area, VOC's data set keeps.
-        elif self.look_at_box(image, name, corners, place) is None and smallest is not None and side < smallest:
+        elif self.look_at_box(image, name, corners, lambda: place) is None and smallest is not None and side < smallest:
             self.leave_out(Kind.BELOW_MIN_SIZE, f"{place}: {shown(name)} {shown(list(corners))}")
         elif smallest is not None and side < smallest:
             self.file.left_out[Kind.BELOW_MIN_SIZE] += 1

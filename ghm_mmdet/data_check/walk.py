@@ -37,6 +37,7 @@ from ghm_mmdet.errors import UserError, explain
 
 # COCO's limits of a small and a medium object.
 SMALL, MEDIUM = 32**2, 96**2
+MOST_UNPACKED = 500
 WORLD_SIZE = {"pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS", "mpi": "OMPI_COMM_WORLD_SIZE"}
 
 
@@ -147,7 +148,8 @@ class _Walker:
         self.result.parts.append(part)
         data_set = build_part(DATASETS, {**leaf, "lazy_init": True}, place)
         # Files behind another backend (petrel, lmdb, http) are that backend's to check.
-        if leaf.get("backend_args") or "://" in f"{leaf.get('data_root')}{leaf.get('ann_file')}":
+        backend = (leaf.get("backend_args") or {}).get("backend", "local")
+        if backend not in ("local", "disk") or "://" in f"{leaf.get('data_root')}{leaf.get('ann_file')}":
             part.note = "its files are not on this machine's disk."
         elif not isinstance(data_set, BaseDataset):
             part.note = "it is no BaseDataset of mmengine."
@@ -237,6 +239,10 @@ class _Walker:
             # Whatever it raises, training would raise it too.
             part.findings.add(Kind.CANNOT_LOAD, f"{part.source}: {reason_of(error)}")
             return
+        if len(data_set) > MOST_UNPACKED:
+            # An image's entry is copied object by object each time that it is looked at, unless it is packed.
+            data_set.data_bytes, data_set.data_address = data_set._serialize_data()
+            data_set.serialize_data = True
         if len(data_set) == 0:
             why = f", filter_cfg={data_set.filter_cfg}" if data_set.filter_cfg else ""
             part.findings.add(Kind.NO_IMAGE, f"{part.source}{why}. {_why_no_object(part)}")

@@ -20,6 +20,7 @@ from PIL import Image
 from small_detectors import retinanet
 from tools.running import CLASSES, write_shapes
 
+from ghm_mmdet.data_check import walk
 from ghm_mmdet.data_check.dataset_report import report_dataset
 from ghm_mmdet.data_check.findings import Kind
 from ghm_mmdet.data_check.preflight import QUIET, check_data, check_masks, check_trained_classes
@@ -438,6 +439,16 @@ def test_masks_of_a_detector_without_masks(data):
     check_masks(data.cfg, ("val",), SimpleNamespace(with_mask=True))
     with pytest.raises(UserError, match=r"val_evaluator\.metric has segm"):
         check_masks(data.cfg, ("val",), SimpleNamespace(with_mask=False))
+
+
+def test_large_data_is_packed_and_reads_the_same(data, monkeypatch):
+    every("train", "annotations", area=lambda entry: entry["area"] * (entry["category_id"] - 1))(data)
+    data.write()
+    unpacked = report_dataset(copy.deepcopy(data.cfg))
+    monkeypatch.setattr(walk, "MOST_UNPACKED", 2)
+    packed = report_dataset(copy.deepcopy(data.cfg))
+    assert packed.walk.parts[0].data_set.serialize_data and not unpacked.walk.parts[0].data_set.serialize_data
+    assert str(packed) == str(unpacked) and "left out: 4 boxes with an area field" in str(packed)
 
 
 def test_max_images(data):
