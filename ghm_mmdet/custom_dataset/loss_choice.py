@@ -70,7 +70,7 @@ class Recommendation:
 # border lies between the 529 and the 2,325 of the digits.
 RECOMMENDATIONS = (
     Recommendation(0, "ghm", "ahead of cross-entropy and Focal Loss in the mean where positives are as many"),
-    Recommendation(1100, "focal", "ahead where positives are as rare; GHM wants a search of its learning rate there"),
+    Recommendation(1100, "focal", "level with GHM where positives are as rare, and minds the learning rate less"),
 )
 
 

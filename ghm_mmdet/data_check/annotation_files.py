@@ -1,6 +1,4 @@
 """Annotation files in COCO's and VOC's format, read without trust: what does not fit is a finding, never an error."""
-# What is read from files is of any type until it is checked.
-# mypy: ignore-errors
 
 from __future__ import annotations
 
