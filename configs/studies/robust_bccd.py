@@ -7,7 +7,7 @@ Runs of about 2.5 minutes on 2 CPU cores. The robust form is not searched: lr an
 _base_ = "bccd.py"
 
 title = "BCCD: the robust form of GHM-C"
-seeds = [1, 2, 3]
+seeds = [1, 2, 3, 4, 5, 6]
 noise = [0.0, 0.4]
 reference = ["CE", "Focal Loss"]
 

@@ -9,7 +9,7 @@ _base_ = "digits_imbalance.py"
 
 title = "Digits: the robust form of GHM-C"
 tuned_by = None
-seeds = [1, 2, 3]
+seeds = [1, 2, 3, 4, 5, 6]
 noise = [0.0, 0.4]
 reference = ["CE, optimal bias", "Focal Loss"]
 
@@ -33,6 +33,10 @@ methods = {
     "Focal Loss": method(0.005, dict(type="FocalLoss", gamma=2.0, alpha=0.25, loss_weight=1.0)),
     "GHM-C, robust": method(0.005, ghm_c, density_scope="batch"),
     "GHM-C, robust + GHM-R, mu 0.1": method(0.005, ghm_c, density_scope="batch", loss_bbox=ghm_r),
+    "CE, optimal bias, lr 0.0017": method(
+        0.0017, dict(type="CrossEntropyLoss", loss_weight=10.0), dict(custom_hooks=hooks)
+    ),
+    "GHM-C, robust + GHM-R, mu 0.1, lr 0.0017": method(0.0017, ghm_c, density_scope="batch", loss_bbox=ghm_r),
     "CE above a threshold": method(0.005, dict(type="ghm_mmdet.ThresholdCrossEntropyLoss", loss_weight=3.0)),
 }
 common = dict(object_size=[18, 40], num_train=400, num_val=100, num_test=100)
