@@ -90,7 +90,8 @@ def pass_image(part: Part, index: int, with_files: bool = False, with_sample: bo
             passed.objects = left
         if result is None:
             return passed
-    if isinstance(result, dict) and "data_samples" in result:
+    # Augmentation at test time gives a list of samples.
+    if isinstance(result, dict) and hasattr(result.get("data_samples"), "gt_instances"):
         boxes = getattr(result["data_samples"].gt_instances, "bboxes", None)
         if boxes is not None and not data_set.test_mode and not _have_area(get_box_tensor(boxes)):
             passed.problem = Kind.NO_AREA, f"{os.path.abspath(path)}{_flat_box(instances, size or annotated)}"

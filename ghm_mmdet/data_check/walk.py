@@ -331,18 +331,25 @@ class _Walker:
         return int(os.environ.get(variable, 1)) if variable else 1
 
     def assemble(self, entry: dict, place: str, parts: dict[str, Part]) -> Any:
+        filled = self.fill(entry, place, parts)
+        if not isinstance(filled, dict):
+            return filled
+        built = build_part(DATASETS, filled, place)
+        if hasattr(built, "full_init"):
+            built.full_init()
+        return built
+
+    def fill(self, entry: dict, place: str, parts: dict[str, Part]) -> Any:
+        """The entry with its parts as they were read; wrappers stay configs, since wrappers take no built wrapper."""
         if place in parts:
             return parts[place].data_set
         entry = dict(entry)
         if "dataset" in entry:
-            entry["dataset"] = self.assemble(entry["dataset"], f"{place}.dataset", parts)
+            entry["dataset"] = self.fill(entry["dataset"], f"{place}.dataset", parts)
         else:
             inner = enumerate(entry["datasets"])
-            entry["datasets"] = [self.assemble(part, f"{place}.datasets.{index}", parts) for index, part in inner]
-        built = build_part(DATASETS, entry, place)
-        if hasattr(built, "full_init"):
-            built.full_init()
-        return built
+            entry["datasets"] = [self.fill(part, f"{place}.datasets.{index}", parts) for index, part in inner]
+        return entry
 
     def check_label_order(self) -> None:
         """The same label must be the same class in all parts; a part may lack classes at the end."""

@@ -157,7 +157,7 @@ COCO = {
     "no image id": (without("annotations", "image_id"), True, "image_id is None"),
     "ids twice": (annotation(id=1), True, "annotation ids used twice"),
     "an unknown image": (annotation(image_id=99), False, None),
-    "images twice": (lambda content: content["images"].append(content["images"][0]), False, None),
+    "images twice": (lambda content: content["images"].append(content["images"][0]), True, "image ids used twice"),
     "no width": (without("images", "width"), True, "width is None"),
     "file name null": (lambda content: content["images"][1].update(file_name=None), True, "file_name is None"),
     "a folder as image": (lambda content: content["images"][1].update(file_name="."), True, "image not found"),

@@ -266,7 +266,7 @@ def test_a_batch_larger_than_the_data_does_not_start(shapes, tmp_path: Path) -> 
     options = ["train_dataloader.batch_size=9", "train_dataloader.drop_last=True"]
     options += ["train_dataloader.batch_sampler=None"]
     done = run_tool("train.py", shapes.config, "--work-dir", tmp_path / "run", "--cfg-options", *options)
-    assert_plain(done.returncode, done.stderr, "no iteration to train")
+    assert_plain(done.returncode, done.stderr, "no batch of training data", "8 images, batch_size=9", "drop_last=False")
     assert not list((tmp_path / "run").glob("*.pth"))
 
 
