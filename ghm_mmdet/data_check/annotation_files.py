@@ -201,7 +201,7 @@ class _CocoReader(_Reader):
         return self.file
 
     def read_object(self, entry: dict, image: ImageEntry, names: dict) -> None:
-        wrong = {key: entry.get(key) for key, fits in BOX_FIELDS.items() if not fits(entry.get(key))}
+        wrong = _misfits(entry, BOX_FIELDS)
 
         def place() -> str:
             return f"{image.path}, annotation {shown(entry['id'])}"
@@ -254,7 +254,7 @@ class _CocoReader(_Reader):
             if not isinstance(entry, dict):
                 self.findings.add(Kind.NOT_AN_OBJECT, f"{place} is {shown(entry)}")
                 continue
-            wrong = {key: entry.get(key) for key, fits in fields.items() if not fits(entry.get(key))}
+            wrong = _misfits(entry, fields)
             if wrong:
                 self.findings.add(Kind.WRONG_FIELD, f"{place}: {_fields(wrong)}")
             else:
@@ -338,6 +338,11 @@ def _text(element: ElementTree.Element, key: str) -> str:
     if not text:
         raise ValueError(f"no {key}")
     return text
+
+
+def _misfits(entry: dict, fields: dict) -> dict:
+    """The fields whose value is not of the kind that is needed, and the value."""
+    return {key: entry.get(key) for key, fits in fields.items() if not fits(entry.get(key))}
 
 
 def _fields(wrong: dict) -> str:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-import io
-import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +15,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
+from ghm_mmdet.coco import quiet
 from ghm_mmdet.config import build_part
 from ghm_mmdet.data_check.preflight import check_logits
 from ghm_mmdet.errors import UserError
@@ -75,7 +73,7 @@ def check_config_model(cfg: Config) -> list[ModelFinding]:
     model = build_part(MODELS, model_cfg, "model")
     if not _own_losses(model):
         return []
-    with _quiet():
+    with quiet():
         model.init_weights()
         data_set = DATASETS.build(cfg.train_dataloader.dataset)
     batch = _with_objects(data_set)
@@ -175,18 +173,6 @@ def _words(error: Exception) -> str:
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the hundreds of lines that say how each parameter is initialized, and pycocotools' own."""
-    before = logging.root.manager.disable
-    logging.disable(logging.INFO)
-    try:
-        with redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.disable(before)
-
-
 def _own_losses(model: nn.Module) -> dict[str, nn.Module]:
     modules = model.named_modules()
     return {name: module for name, module in modules if type(module).__module__.startswith("ghm_mmdet.losses")}
@@ -264,19 +250,19 @@ def _mark(calls: _Calls, gradient: Tensor) -> None:
 
 def _gradients_before(model: nn.Module, replaced: dict[str, dict | None], batch: dict) -> dict[str, tuple[dict, float]]:
     """The config of each loss that was replaced, and its gradient in the same step."""
-    replaced = {name: loss for name, loss in replaced.items() if loss is not None}
-    if not replaced:
+    before = {name: loss for name, loss in replaced.items() if loss is not None}
+    if not before:
         return {}
     other = copy_to_step(model)
     try:
-        for name, loss in replaced.items():
+        for name, loss in before.items():
             parent, _, last = name.rpartition(".")
             setattr(other.get_submodule(parent), last, MODELS.build(loss))
-        calls = _training_step(other, list(replaced), batch)
+        calls = _training_step(other, list(before), batch)
     except Exception:
         # A loss before does not fit the head as it is now, such as a softmax in one of sigmoids.
         return {}
-    return {name: (loss, calls[name].gradient) for name, loss in replaced.items() if loss is not None}
+    return {name: (loss, calls[name].gradient) for name, loss in before.items()}
 
 
 def replaced_losses(path: str) -> dict[str, dict]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import logging
 import math
@@ -24,6 +23,7 @@ from mmengine.logging import MMLogger
 from PIL import Image, UnidentifiedImageError
 from torch.utils.data import DataLoader, Dataset
 
+from ghm_mmdet.coco import quiet
 from ghm_mmdet.config import build_part, evaluators_of
 from ghm_mmdet.data_check.annotation_files import shown
 from ghm_mmdet.data_check.findings import Kind
@@ -148,7 +148,7 @@ def _look_at_file(path: str, annotated: tuple, size: tuple, transform: Any, with
     head = image_head(path)
     orientation = head[1] if head else 1
     differs = None not in annotated and tuple(annotated) != tuple(size)
-    loader = f"{getattr(transform, 'color_type', 'unchanged')}"
+    loader = str(getattr(transform, "color_type", "unchanged"))
     ignores = "ignore_orientation" in loader or loader == "unchanged"
     found = []
     place = f"{os.path.abspath(path)}: annotated {shown(annotated)}, loaded as {shown(tuple(size))}"
@@ -350,7 +350,7 @@ def _evaluate(evaluator: dict, name: str, truth: dict | None, metainfo: dict, gi
     """One image, with no more of the ground truth than its own; mmdet's logger and printed tables are kept quiet."""
     logger = MMLogger.get_current_instance()
     level = logger.level
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+    with tempfile.TemporaryDirectory() as folder, quiet():
         entry = {key: value for key, value in evaluator.items() if key not in ("outfile_prefix", "format_only")}
         if "ann_file" in evaluator:
             entry["ann_file"] = None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import io
 import json
 import math
 import os
@@ -20,6 +18,7 @@ from mmengine.dataset import BaseDataset, DefaultSampler
 from mmengine.runner import Runner
 from torch.utils.data import BatchSampler
 
+from ghm_mmdet.coco import quiet
 from ghm_mmdet.config import build_part, evaluators_of, leaves
 from ghm_mmdet.data_check.annotation_files import (
     AnnotationFile,
@@ -233,7 +232,7 @@ class _Walker:
         # Packing an empty list is where mmengine fails, with a message about arrays.
         data_set.serialize_data = False
         try:
-            with contextlib.redirect_stdout(io.StringIO()):
+            with quiet():
                 data_set.full_init()
         except Exception as error:
             # Whatever it raises, training would raise it too.

@@ -137,9 +137,7 @@ def _jittered(box: Tensor, img_shape: tuple[int, int], random: numpy.random.Gene
     return box
 
 
-def _elsewhere(
-    box: torch.Tensor, true: torch.Tensor, img_shape: tuple[int, int], random: numpy.random.Generator
-) -> torch.Tensor | None:
+def _elsewhere(box: Tensor, true: Tensor, img_shape: tuple[int, int], random: numpy.random.Generator) -> Tensor | None:
     """The box at another place in the image, with an IoU below 0.1 with every true box; None where none is found."""
     height, width = img_shape[:2]
     size = box[2:] - box[:2]

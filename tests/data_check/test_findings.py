@@ -18,7 +18,7 @@ from mmdet.registry import TRANSFORMS
 from mmengine.config import Config
 from PIL import Image
 from small_detectors import retinanet
-from tools.running import CLASSES, write_shapes
+from tools.running import CLASSES, write_shapes, write_voc
 
 from ghm_mmdet.data_check import walk
 from ghm_mmdet.data_check.dataset_report import report_dataset
@@ -329,26 +329,7 @@ def test_a_loader_of_ones_own_decides(broken, data, capsys):
 
 def voc(data: Data, change: Callable[[str], str] = lambda text: text, **options: Any) -> None:
     """The shapes in VOC's format, with the XML of all images changed."""
-    for folder in ("JPEGImages", "Annotations"):
-        (data.root / folder).mkdir()
-    content = data.files["train"]
-    for image in content["images"]:
-        name = image["file_name"].removesuffix(".png")
-        picture = cv2.imread(str(data.root / "images" / image["file_name"]))
-        cv2.imwrite(str(data.root / "JPEGImages" / f"{name}.jpg"), picture)
-        objects = ""
-        for entry in content["annotations"]:
-            if entry["image_id"] == image["id"]:
-                x, y, w, h = entry["bbox"]
-                corners = dict(xmin=x + 1, ymin=y + 1, xmax=x + w + 1, ymax=y + h + 1)
-                box = "".join(f"<{key}>{value}</{key}>" for key, value in corners.items())
-                name_of_class = CLASSES[entry["category_id"] - 1]
-                objects += (
-                    f"<object><name>{name_of_class}</name><difficult>0</difficult><bndbox>{box}</bndbox></object>"
-                )
-        xml = f"<annotation><size><width>64</width><height>64</height></size>{objects}</annotation>"
-        (data.root / "Annotations" / f"{name}.xml").write_text(change(xml))
-    (data.root / "list.txt").write_text("".join(f"{number}\n" for number in range(IMAGES)))
+    write_voc(data.root, change)
     data.cfg.train_dataloader.dataset = dict(
         type="VOCDataset",
         data_root=f"{data.root}/",

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,6 +75,30 @@ def write_shapes(root: Path, images: int = 8) -> None:
         cv2.imwrite(str(root / "images" / f"{number}.png"), image)
         content["images"].append({"id": number + 1, "file_name": f"{number}.png", "width": 64, "height": 64})
     (root / "annotations.json").write_text(json.dumps(content))
+
+
+def write_voc(root: Path, change: Callable[[str], str] = lambda text: text) -> None:
+    """The shapes that lie in a folder in COCO's format, in VOC's beside them, the text of each XML file changed."""
+    for folder in ("JPEGImages", "Annotations"):
+        (root / folder).mkdir()
+    content = json.loads((root / "annotations.json").read_text())
+    for image in content["images"]:
+        name = image["file_name"].removesuffix(".png")
+        cv2.imwrite(str(root / "JPEGImages" / f"{name}.jpg"), cv2.imread(str(root / "images" / f"{name}.png")))
+        objects = ""
+        for entry in content["annotations"]:
+            if entry["image_id"] == image["id"]:
+                x, y, w, h = entry["bbox"]
+                corners = dict(xmin=x + 1, ymin=y + 1, xmax=x + w + 1, ymax=y + h + 1)
+                box = "".join(f"<{key}>{value}</{key}>" for key, value in corners.items())
+                objects += (
+                    f"<object><name>{CLASSES[entry['category_id'] - 1]}</name><difficult>0</difficult>"
+                    f"<bndbox>{box}</bndbox></object>"
+                )
+        xml = f"<annotation><size><width>64</width><height>64</height></size>{objects}</annotation>"
+        (root / "Annotations" / f"{name}.xml").write_text(change(xml))
+    names = (f"{number}\n" for number in range(len(content["images"])))
+    (root / "list.txt").write_text("".join(names))
 
 
 @dataclass

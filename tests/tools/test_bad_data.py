@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy
 import pytest
-from tools.running import CLASSES, CONFIG, call_tool, write_shapes
+from tools.running import CLASSES, CONFIG, call_tool, write_shapes, write_voc
 
 pytestmark = pytest.mark.slow
 IMAGES = 4
@@ -37,26 +37,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shapes in COCO's format, and in VOC's beside it."""
     root = tmp_path_factory.mktemp("origin") / "data"
     write_shapes(root, IMAGES)
-    for folder in ("JPEGImages", "Annotations"):
-        (root / folder).mkdir()
-    content = json.loads((root / "annotations.json").read_text())
-    for image in content["images"]:
-        name = image["file_name"].removesuffix(".png")
-        cv2.imwrite(str(root / "JPEGImages" / f"{name}.jpg"), cv2.imread(str(root / "images" / f"{name}.png")))
-        objects = ""
-        for entry in content["annotations"]:
-            if entry["image_id"] == image["id"]:
-                x, y, w, h = entry["bbox"]
-                corners = dict(xmin=x + 1, ymin=y + 1, xmax=x + w + 1, ymax=y + h + 1)
-                box = "".join(f"<{key}>{value}</{key}>" for key, value in corners.items())
-                objects += (
-                    f"<object><name>{CLASSES[entry['category_id'] - 1]}</name><difficult>0</difficult>"
-                    f"<bndbox>{box}</bndbox></object>"
-                )
-        (root / "Annotations" / f"{name}.xml").write_text(
-            f"<annotation><size><width>64</width><height>64</height></size>{objects}</annotation>"
-        )
-    (root / "list.txt").write_text("".join(f"{number}\n" for number in range(IMAGES)))
+    write_voc(root)
     return root
 
 
