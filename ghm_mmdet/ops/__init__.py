@@ -12,6 +12,7 @@ torch.compile and CUDA graphs go through them.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Callable
 from types import ModuleType
@@ -27,6 +28,10 @@ BACKENDS = ("reference", "cpu", "triton")
 _DEVICES = {"CompositeExplicitAutograd": "other", "CPU": "cpu", "CUDA": "cuda"}
 
 
+_TRITON_IS_INSTALLED = importlib.util.find_spec("triton") is not None
+
+
+@functools.cache
 def _module(backend: str) -> ModuleType:
     # Not imported before it is needed: Triton takes a while.
     return importlib.import_module(f".{backend}", __name__)
@@ -36,7 +41,7 @@ def backend_for(device: str) -> str:
     """Name of the back end that runs on a type of device when none is asked for."""
     if device == "cpu" and cpu.loaded():
         return "cpu"
-    if device == "cuda" and importlib.util.find_spec("triton") and _module("triton").usable():
+    if device == "cuda" and _TRITON_IS_INSTALLED and _module("triton").usable():
         return "triton"
     return "reference"
 

@@ -15,18 +15,18 @@ _PIECE_ELSEWHERE = 2**23
 
 
 def region_statistics(pred: Tensor, target: Tensor, valid: Tensor | None, kind: str, mu: float, bins: int) -> Tensor:
-    # Numbers and losses, of targets up to 0 and above, in each region and last where an element does not count.
-    sums = torch.zeros(2, 2, bins + 1, dtype=torch.float64, device=pred.device)
-    number, loss_sum = sums.view(2, -1)
+    # Numbers and losses of targets up to 0 and above, first where an element does not count, then in each region.
+    sums = torch.zeros(2, 2 * (bins + 1), dtype=torch.float64, device=pred.device)
     for _, x, t, v in _pieces(pred, target, valid, kind):
-        column = elements.region_as_float(elements.gradient_norm(kind, x, t, mu), bins)
+        column = elements.region_as_float(elements.gradient_norm(kind, x, t, mu), bins).add_(1)
         if v is not None:
-            column = torch.where(v, column, bins)
+            column *= v.to(x.dtype)
         column.add_(torch.gt(t, 0, out=torch.empty_like(t)), alpha=bins + 1)
-        place = column.flatten().long()
-        number.scatter_add_(0, place, number.new_ones(()).expand(place.shape))
-        loss_sum.scatter_add_(0, place, elements.loss(kind, x, t, mu).flatten().double())
-    (below, above), losses = sums[..., :bins]
+        values = sums.new_ones(2, x.numel())
+        values[1] = elements.loss(kind, x, t, mu).flatten()
+        # By int32, since a CPU converts to that and from it several at a time.
+        sums.scatter_add_(1, column.int().long().flatten().expand(2, -1), values)
+    (below, above), losses = sums.view(2, 2, -1)[..., 1:]
     return torch.stack([below + above, above, losses.sum(0)])
 
 
