@@ -10,9 +10,7 @@ import copy
 import functools
 import importlib.util
 import json
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -28,6 +26,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import HOOKS, PARAM_SCHEDULERS
 from mmengine.runner import Runner
+from tools.running import run_tool
 
 from ghm_mmdet.cli.amp import set_amp_optim_wrapper
 from ghm_mmdet.config import load_config
@@ -261,16 +260,9 @@ def test_voc_config_reads_real_voc_data(bccd_root, tmp_path):
     }
     for loader in ("train_dataloader", "val_dataloader"):
         options.update({f"{loader}.num_workers": 0, f"{loader}.persistent_workers": False})
-    command = [sys.executable, "tools/train.py", f"configs/{name}", "--work-dir", str(tmp_path), "--cfg-options"]
     root = dict(VOC_ROOT=str(bccd_root), VOC_2007=".", VOC_2012=".", VOC_CLASSES="RBC,WBC,Platelets")
-    done = subprocess.run(
-        [*command, *(f"{key}={value}" for key, value in options.items())],
-        cwd=REPO,
-        env={**os.environ, **root, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    words = [f"{key}={value}" for key, value in options.items()]
+    done = run_tool("train.py", f"configs/{name}", "--work-dir", tmp_path, "--cfg-options", *words, cwd=REPO, **root)
     assert done.returncode == 0, done.stderr
     (scalars,) = tmp_path.glob("*/vis_data/scalars.json")
     figures = {key: value for line in scalars.read_text().splitlines() for key, value in json.loads(line).items()}

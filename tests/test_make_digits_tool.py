@@ -15,7 +15,7 @@ import cv2
 import pytest
 from mmdet.datasets import VOCDataset, XMLDataset
 from pycocotools.coco import COCO
-from tools.running import REPO, assert_plain, call_tool, environment, run_tool
+from tools.running import REPO, assert_plain, call_tool, environment, run_tool, start_tool
 
 from ghm_mmdet.digits.scenes import CLASSES, SPLITS, SceneOptions, make_scene
 
@@ -40,7 +40,7 @@ def read_coco(root: Path, split: str) -> COCO:
 @pytest.fixture(scope="module")
 def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("digits") / "coco"
-    done = make(root, "--workers", 1)
+    done = start_tool("make_digits.py", "--out", root, *SMALL, "--workers", 1)
     assert done.returncode == 0, done.stderr
     assert "20/20 scenes drawn (test)" in done.stdout
     assert done.stdout.endswith(f"{root} made: 12 train, 5 val, 3 test scenes in COCO format\n")

@@ -26,7 +26,7 @@ from mmengine.hub import get_config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import HOOKS, VISBACKENDS
 from mmengine.runner import Runner
-from tools.running import environment
+from tools.running import environment, run_tool
 
 from ghm_mmdet.__main__ import COMMANDS, FORMER_NAMES, make_parser
 from ghm_mmdet.config import load_config
@@ -278,14 +278,13 @@ def test_commands_about_the_digits_run(page: Path, sandbox: Path) -> None:
         line = shlex.join([*(names.get(word, word) for word in words), *FEWER.get(Path(words[1]).name, [])])
         if line in ran:
             continue
-        done = subprocess.run(
-            [sys.executable, *shlex.split(line)[1:]],
-            cwd=sandbox,
-            capture_output=True,
-            text=True,
-            env=environment(PYTHONPATH=str(REPO)),
-            timeout=600,
-        )
+        _, program, *arguments = shlex.split(line)
+        if program == "-m":
+            command = [sys.executable, program, *arguments]
+            env = environment(PYTHONPATH=str(REPO))
+            done = subprocess.run(command, cwd=sandbox, capture_output=True, text=True, env=env, timeout=600)
+        else:
+            done = run_tool(program.removeprefix("tools/"), *arguments, cwd=sandbox)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
         assert done.stdout
         ran.add(line)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tools.running import CONFIG, Shapes, assert_plain, call_tool, run_tool, write_shapes
+from tools.running import CONFIG, Shapes, assert_plain, call_tool, start_tool, write_shapes
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Shapes:
     write_shapes(root / "data")
     config = root / "shapes_retinanet.py"
     config.write_text(CONFIG.format(data=root / "data"))
-    done = run_tool("train.py", config, "--work-dir", root / "run", cwd=root)
+    done = start_tool("train.py", config, "--work-dir", root / "run", cwd=root)
     assert done.returncode == 0, done.stderr
     (root / "run" / "stdout.txt").write_text(done.stdout + done.stderr)
     return Shapes(root / "data", config, root / "run")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy
+from tools.fork_server import TIMEOUT, fork_tool
 
 from ghm_mmdet.__main__ import main
 
@@ -121,9 +122,18 @@ def environment(**changes: str) -> dict[str, str]:
     return {**kept, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": paths, **changes}
 
 
-def run_tool(tool: str, *arguments: object, cwd: Path | None = None, **changes: str) -> subprocess.CompletedProcess:
+def start_tool(tool: str, *arguments: object, cwd: Path | None = None, **changes: str) -> subprocess.CompletedProcess:
+    """Runs a file of tools/ as a shell does."""
     command = [sys.executable, str(REPO / "tools" / tool), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment(**changes), timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment(**changes), timeout=TIMEOUT)
+
+
+def run_tool(tool: str, *arguments: object, cwd: Path | None = None, **changes: str) -> subprocess.CompletedProcess:
+    """The same in a forked process, which has mmdet already, unless the changes are for the start of Python."""
+    if any(name.startswith(("PYTHON", "LC_", "TORCH")) for name in changes):
+        return start_tool(tool, *arguments, cwd=cwd, **changes)
+    words = [str(argument) for argument in arguments]
+    return fork_tool(REPO / "tools" / tool, words, cwd or Path.cwd(), environment(**changes))
 
 
 def call_tool(name: str, arguments: Iterable[object]) -> None:

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from tools.running import assert_plain, run_tool
+from tools.running import assert_plain, run_tool, start_tool
 
 from ghm_mmdet.experiments.benchmark.losses import Row, losses_of_mmdet
 from ghm_mmdet.experiments.benchmark.tables import growths
@@ -37,7 +37,7 @@ def test_growth_is_the_exponent_over_n_log_n():
 
 @pytest.mark.slow
 def test_losses(tmp_path: Path):
-    done = run_tool(
+    done = start_tool(
         "benchmark.py", "losses", "--elements", 2000, 4000, 8000, "--bins", 10, "--classes", 4, "--rounds", 2,
         "--device", "cpu", "--clock", "cpu", cwd=tmp_path,
     )  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from small_detectors import retinanet
-from tools.running import CONFIG, call_tool, run_tool, write_shapes
+from tools.running import CONFIG, call_tool, run_tool, start_tool, write_shapes
 
 TOOL = "check_dataset"
 
@@ -20,7 +20,7 @@ def config(tmp_path: Path) -> Path:
 
 def test_good_data(config):
     before = sorted(config.parent.rglob("*"))
-    done = run_tool(f"{TOOL}.py", config, cwd=config.parent)
+    done = start_tool(f"{TOOL}.py", config, cwd=config.parent)
     assert done.returncode == 0, done.stderr
     assert "images" in done.stderr and "100%" in done.stderr
     assert "per class: disc 3, square 3, bar 3" in done.stdout

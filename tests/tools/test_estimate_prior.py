@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from mmdet.registry import MODELS
 from small_detectors import faster_rcnn, retinanet
-from tools.running import run_tool, write_shapes
+from tools.running import run_tool, start_tool, write_shapes
 
 from ghm_mmdet.functional import optimal_bias
 
@@ -26,7 +26,7 @@ def data(tmp_path_factory) -> Path:
 @pytest.mark.parametrize(("detector", "head"), [(retinanet, "bbox_head"), (faster_rcnn, "rpn_head")])
 def test_prints_the_numbers_and_what_to_write(tmp_path, data, detector, head):
     cfg = detector(tmp_path, data)
-    done = run_tool(f"{TOOL}.py", cfg.filename, "--max-images", 6, cwd=tmp_path)
+    done = start_tool(f"{TOOL}.py", cfg.filename, "--max-images", 6, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     numbers = re.search(r"Np = ([\d,]+) positives of Ns = ([\d,]+) samples in 6 of 8 images, C = (\d)", done.stdout)
     num_pos, num_samples, classes = (int(number.replace(",", "")) for number in numbers.groups())

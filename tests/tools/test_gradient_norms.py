@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, set_random_seed
 from small_detectors import faster_rcnn
-from tools.running import call_tool, run_tool
+from tools.running import call_tool, start_tool
 from tools.test_checkpoint_safety import run_by_os
 
 from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints, read_checkpoint
@@ -116,7 +116,7 @@ def elements(loss: dict) -> int:
 
 
 def test_from_a_shell(shapes, tmp_path):
-    done = run_tool(f"{TOOL}.py", shapes.config, shapes.checkpoint, cwd=tmp_path)
+    done = start_tool(f"{TOOL}.py", shapes.config, shapes.checkpoint, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr and "100%" in done.stderr
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")) == [

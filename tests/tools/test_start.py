@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 from PIL import Image
-from tools.running import CLASSES, assert_plain, run_tool, write_shapes
+from tools.running import CLASSES, assert_plain, run_tool, start_tool, write_shapes
 
 from ghm_mmdet.config import load_config
 from ghm_mmdet.custom_dataset.detector_config import as_python
@@ -27,7 +27,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
     data = root / "my shapes"
     write_shapes(data, images=12)
     before = hashes(data)
-    done = run_tool("start.py", data, "--seed", "3", "--epochs", "2", "--size", "cpu", cwd=root)
+    done = start_tool("start.py", data, "--seed", "3", "--epochs", "2", "--size", "cpu", cwd=root)
     assert done.returncode == 0, done.stderr
     assert hashes(data) == before, "the user's data were changed"
     return data, root / "work_dirs" / "my shapes", done.stdout
@@ -129,7 +129,7 @@ def test_train_ends_with_the_figures_a_picture_and_a_report(started: tuple[Path,
 
 
 def test_bad_folders_end_plainly(tmp_path: Path) -> None:
-    done = run_tool("start.py", tmp_path / "nowhere", cwd=tmp_path)
+    done = start_tool("start.py", tmp_path / "nowhere", cwd=tmp_path)
     assert_plain(done.returncode, done.stderr, "folder not found", "nowhere")
     (tmp_path / "empty").mkdir()
     done = run_tool("start.py", tmp_path / "empty", cwd=tmp_path)

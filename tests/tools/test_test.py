@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tools.running import run_tool
+from tools.running import run_tool, start_tool
 
 TABLE = re.compile(r"Average Precision  \(AP\) @\[ IoU=0\.50:0\.95 \| area=   all \| maxDets=100 \] = (-?\d\.\d{3})")
 
@@ -18,7 +18,7 @@ def test_prints_the_table_and_writes_what_was_asked(shapes, tmp_path: Path) -> N
     arguments = ["--work-dir", tmp_path / "run", "--out", out, "--show-dir", "drawn"]
     # The dumped config of the run says what a user would test with; resume=True is how a resumed run dumps it.
     config = shapes.run / shapes.config.name
-    done = run_tool("test.py", config, shapes.checkpoint, *arguments, "--cfg-options", "resume=True")
+    done = start_tool("test.py", config, shapes.checkpoint, *arguments, "--cfg-options", "resume=True")
     assert done.returncode == 0, done.stderr
     assert TABLE.search(done.stdout)
     assert len(pickle.loads(out.read_bytes())) == 8

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import pytest
 from PIL import Image
-from tools.running import CONFIG, call_tool, run_tool, write_shapes
+from tools.running import CONFIG, call_tool, start_tool, write_shapes
 
 from ghm_mmdet.gradient_norms.log import FILE_NAME, read_records
 
@@ -36,7 +36,7 @@ def run(watched, tmp_path) -> Path:
 
 
 def test_animation_from_a_shell(run):
-    done = run_tool(f"{TOOL}.py", run)
+    done = start_tool(f"{TOOL}.py", run)
     assert done.returncode == 0, done.stderr
     assert "8 records, iterations 1 to 8" in done.stdout and "100%" in done.stderr
     with Image.open(run / "gradient_norms.gif") as gif:
