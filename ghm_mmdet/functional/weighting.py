@@ -102,7 +102,8 @@ class Weighting:
         """Factor of each element with the exact density given, as :meth:`of_regions`; the last three broadcast."""
         count = valid.to(density.dtype).expand_as(density)
         total = (count.sum() if sum_of_weight is None else sum_of_weight).clamp(min=1)
-        weight = bounded(total / density, self.max_weight, self.power)
+        # The density of what does not count has no meaning, and a product with 0 would not silence it.
+        weight = torch.where(valid, bounded(total / density, self.max_weight, self.power), 0.0)
         return weight * self._factor(weight, count, positive * count, total, self.avg_factor)
 
     def _factor(

@@ -134,7 +134,7 @@ def harmonized_gradient(
 
 def above_0(weight: Tensor) -> Tensor:
     """Where a weight is above 0, in bool, by two operators that a CPU computes several at a time, unlike ``>``."""
-    return torch.gt(weight, 0, out=torch.empty_like(weight)).bool()
+    return torch.gt(weight, 0, out=torch.empty_like(weight)).bool() if weight.dtype.is_signed else weight.bool()
 
 
 def _prepared(

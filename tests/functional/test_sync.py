@@ -45,6 +45,8 @@ class Losses:
         self.modules = {
             "positives": GHMC(normalize="positives", max_weight=10.0, **options),
             "scaled": GHMC(normalize="avg_factor", scale_by_weight=True, **options),
+            "scaled mean": GHMC(scale_by_weight=True, **options),
+            "scaled regression": GHMR(scale_by_weight=True, **options),
             "shares": GHMC(average="shares", debias=True, **options),
             "automatic mu": GHMR(mu="auto", normalize="avg_factor", **options),
         }
@@ -62,8 +64,10 @@ class Losses:
                 options |= {"momentum": 0.75, "acc_sum": acc_sum, "acc_norm": acc_norm}
             if kind in self.modules:
                 avg_factor = ranks + (labels < 4).sum()
-                other = target if kind == "automatic mu" else labels
-                loss = self.modules[kind](pred, other, weight, avg_factor=avg_factor)
+                other = target if isinstance(self.modules[kind], GHMR) else labels
+                # Of fractions the sizes count where they scale.
+                fraction = 0.1 + features[:, 0].sigmoid() if "scaled" in kind else 1.0
+                loss = self.modules[kind](pred, other, weight * fraction, avg_factor=avg_factor)
             elif "regression" in kind:
                 loss = ghm_r_loss(pred, target, weight, **options)
             else:

@@ -346,7 +346,7 @@ def test_between_the_records_not_one_operator_is_added(tmp_path, data):
     without = Operators()
     runner.register_hook(without)
     runner.train()
-    # The first iteration makes what the others reuse.
+    # In the first one GHMR looks for boxes in pixels, 12 operators, and SGD clones its momenta, to which it adds later.
     assert [len(iteration) for iteration in without.iterations[1:]] == [len(without.iterations[1])] * 3
     for index, recorded in enumerate([True, False, True, False]):
         same = sorted(seen["seldom"][index]) == sorted(without.iterations[index])

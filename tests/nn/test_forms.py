@@ -7,6 +7,7 @@ import copy
 import oracles
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from ghm_mmdet.nn import GHMC, GHMR
 
@@ -169,6 +170,19 @@ def test_calls_that_are_not_trained_on_leave_the_state():
         trained = loss.train()(pred, target, weight)
         assert asleep.item() == trained.item()
         assert scored.sum().item() == pytest.approx(trained.item() * weight.sum().item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_under_gradient_checkpointing_the_value_stays_and_without_reentry_the_average_moves_twice(reentrant):
+    logits, labels, valid = classification(30)
+    plain, checkpointed = GHMC(bins=10, momentum=0.75), GHMC(bins=10, momentum=0.75)
+    expected = plain(logits, labels, valid)
+    value = checkpoint(checkpointed, logits, labels, valid, use_reentrant=reentrant)
+    assert value.item() == pytest.approx(expected.item(), rel=1e-6)
+    value.backward()
+    if not reentrant:
+        plain(logits, labels, valid)
+    assert torch.equal(checkpointed.acc_sum, plain.acc_sum)
 
 
 @pytest.mark.parametrize("per_element", [False, True])

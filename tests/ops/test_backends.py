@@ -103,7 +103,7 @@ def test_integer_labels(backend, dtype, classes):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [(400, 1), (400, 7)], ids=str)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bool, torch.int32, torch.float16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bool, torch.int32, torch.uint16, torch.float16])
 def test_weights(backend, kind, shape, dtype):
     weight = (torch.rand(shape, generator=seeded(2)) > 0.4).to(dtype)
     if dtype == torch.float64:
