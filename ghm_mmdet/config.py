@@ -85,6 +85,10 @@ def evaluators_of(cfg: Config, phase: str) -> Iterator[tuple[str, dict]]:
         yield f"{place}.{index}", inner
 
 
+def evaluates_masks(evaluator: dict) -> bool:
+    return "segm" in (evaluator.get("metric") or ())
+
+
 def _check_top_level(names: set[str], where: Path, cutoff: float) -> None:
     """Raises UserError for a name that nothing reads and that is spelt almost like one that something does."""
     for name in sorted(names - READ - VARIABLES):

@@ -128,15 +128,16 @@ def report_dataset(
     counter = _AnchorCounter(model, [at for at, (part, _) in enumerate(items) if "train" in part.phases], walk)
     objects = 0
     tried: set[str] = set()
-    stream = progress(pass_images(items, workers, counter.chosen), "images", len(items))
-    for passed, (part, index) in zip(stream, items):
+    first = {part.place: at for at, (part, _) in reversed([*enumerate(items)])}
+    stream = progress(pass_images(items, workers, counter.chosen.union(first.values())), "images", len(items))
+    for at, (passed, (part, index)) in enumerate(zip(stream, items)):
         record(part, passed)
         objects += passed.objects if "train" in part.phases else 0
-        if passed.sample is not None:
+        if at in counter.chosen and passed.sample is not None:
             counter.count(passed.sample)
         if passed.problem is None and part.place not in tried:
             tried.add(part.place)
-            try_evaluators(cfg, walk, part, pass_image(part, index, with_sample=True).sample)
+            try_evaluators(cfg, walk, part, passed.sample or pass_image(part, index, with_sample=True).sample)
     find_nothing_learned(walk, objects)
     report.anchors = counter.lines()
     return report

@@ -24,7 +24,7 @@ from PIL import Image, UnidentifiedImageError
 from torch.utils.data import DataLoader, Dataset
 
 from ghm_mmdet.coco import quiet
-from ghm_mmdet.config import build_part, evaluators_of
+from ghm_mmdet.config import build_part, evaluates_masks, evaluators_of
 from ghm_mmdet.data_check.annotation_files import shown
 from ghm_mmdet.data_check.findings import Kind
 from ghm_mmdet.data_check.walk import Part, Walk, reason_of
@@ -332,7 +332,7 @@ def try_evaluators(cfg: Config, walk: Walk, part: Part, sample: dict | None) -> 
         if str(evaluator.get("type")).split(".")[-1] not in ("CocoMetric", "VOCMetric"):
             continue
         given = {**found.to_dict(), "pred_instances": dict(detection)}
-        if "segm" in (evaluator.get("metric") or ()) and "ori_shape" in found:
+        if evaluates_masks(evaluator) and "ori_shape" in found:
             given["pred_instances"]["masks"] = torch.ones(1, *found.ori_shape[:2], dtype=torch.bool)
         try:
             _evaluate(evaluator, name, walk.truth.get(name), part.data_set.metainfo, given)

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from ghm_mmdet.checkpoint.safe_loading import read_checkpoint
-from ghm_mmdet.config import evaluators_of
+from ghm_mmdet.config import evaluates_masks, evaluators_of
 from ghm_mmdet.data_check.annotation_files import shown
 from ghm_mmdet.data_check.findings import Kind
 from ghm_mmdet.data_check.pipeline import try_some_images
@@ -101,7 +101,7 @@ def check_masks(cfg: Config, phases: tuple[str, ...], model: Any) -> None:
     """Raises UserError when masks are to be evaluated of a detector that predicts none."""
     for phase in phases:
         for place, evaluator in evaluators_of(cfg, phase):
-            if "segm" in (evaluator.get("metric") or ()) and getattr(model, "with_mask", None) is False:
+            if evaluates_masks(evaluator) and getattr(model, "with_mask", None) is False:
                 raise UserError(
                     f"{place}.metric has segm, but {type(model).__name__} predicts no masks as the config describes it."
                     f"\nTake it out: --cfg-options {place}.metric=bbox"

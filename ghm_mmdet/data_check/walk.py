@@ -19,7 +19,7 @@ from mmengine.runner import Runner
 from torch.utils.data import BatchSampler
 
 from ghm_mmdet.coco import quiet
-from ghm_mmdet.config import build_part, evaluators_of, leaves
+from ghm_mmdet.config import build_part, evaluates_masks, evaluators_of, leaves
 from ghm_mmdet.data_check.annotation_files import (
     AnnotationFile,
     category_names,
@@ -389,7 +389,7 @@ class _Walker:
             if any(isinstance(number, str) for number in ids) or (evaluator.get("classwise") and ids != sorted(ids)):
                 where = f"{name} would mix up the category ids {shown(ids)}, with outfile_prefix, in {path}"
                 add(Kind.EVALUATOR, where, f"Number them 1, 2, ..., or take {name}.outfile_prefix out.")
-        if "segm" in (evaluator.get("metric") or ()):
+        if evaluates_masks(evaluator):
             for number, entry in enumerate(content["annotations"]):
                 if not is_segmentation(entry.get("segmentation")):
                     where = f"annotations[{number}]: segmentation is {shown(entry.get('segmentation'))}, in {path}"
