@@ -6,9 +6,10 @@ import json
 import math
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
-from ghm_mmdet.custom_dataset.files import Files, nearest, require_images, split_in_name
-from ghm_mmdet.custom_dataset.labelled_images import LabelledFolder, LabelledImage, LabelledObject
+from ghm_mmdet.custom_dataset.files import Files, nearest, read_bytes, require_images, split_in_name
+from ghm_mmdet.custom_dataset.labelled_images import LabelledFolder, LabelledImage, LabelledObject, image_size
 from ghm_mmdet.errors import UserError
 
 FORMAT_NAME = "COCO JSON"
@@ -26,7 +27,7 @@ def find_coco_files(files: Files) -> dict[Path, dict[str, Any]]:
     found = {}
     for path in files.json:
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(read_bytes(path))
         except (ValueError, RecursionError) as error:
             raise UserError(f"not whole JSON ({error}): {path}\nExport it again, or take it away.") from error
         if isinstance(content, dict) and all(isinstance(content.get(key), list) for key in LISTS):
@@ -53,11 +54,14 @@ def read_coco(files: Files, found: dict[Path, dict[str, Any]]) -> LabelledFolder
             if image_path is None:
                 missing.append(f"{name} of {path}")
                 continue
-            other = labelled_in.setdefault(image_path, path)
-            if other != path or any(image.path == image_path for image in of_file.values()):
-                raise UserError(f"the image {image_path} is labelled twice, in {other} and in {path}\nTake one away.")
+            if image_path in labelled_in:
+                raise UserError(
+                    f"the image {image_path} is labelled twice, in {labelled_in[image_path]} and in {path}\n"
+                    "Take one away."
+                )
+            labelled_in[image_path] = path
             split = split_in_name(path, files.root) or split_in_name(image_path.parent, files.root)
-            of_file[image_id] = LabelledImage(image_path, size, [], split)
+            of_file[image_id] = LabelledImage(image_path, size or image_size(image_path), [], split)
         _add_objects(content, path, classes, entries, of_file)
         images += of_file.values()
     require_images(missing, listed, "images that the JSON lists")
@@ -71,16 +75,21 @@ def read_coco(files: Files, found: dict[Path, dict[str, Any]]) -> LabelledFolder
 def _classes(content: dict[str, Any], path: Path) -> dict[Any, str]:
     """Names by id, in the order of the ids.
 
-    Roboflow heads its list with the name of the project, which is every other category's supercategory and has no
-    object of its own; that is no class.
+    Roboflow heads its list with the name of the project, or with "none", which is every other category's supercategory
+    and has no object of its own; that is no class.
     """
     categories = content["categories"]
     for number, entry in enumerate(categories):
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or "id" not in entry:
             raise UserError(f"{path}: categories[{number}] has no id and name\nExport it again.")
     used = {entry.get("category_id") for entry in content["annotations"] if isinstance(entry, dict)}
-    parents = {entry.get("supercategory") for entry in categories}
-    kept = [entry for entry in categories if entry["id"] in used or entry["name"] not in parents]
+    kept = [
+        entry
+        for entry in categories
+        if entry["id"] in used
+        or entry.get("supercategory") != "none"
+        or not any(other.get("supercategory") == entry["name"] for other in categories if other is not entry)
+    ]
     kept = kept or list(categories)
     kept.sort(key=lambda entry: (str(type(entry["id"])), entry["id"]))
     classes = {entry["id"]: entry["name"] for entry in kept}
@@ -89,25 +98,30 @@ def _classes(content: dict[str, Any], path: Path) -> dict[Any, str]:
     return classes
 
 
-def _images(content: dict[str, Any], path: Path) -> dict[Any, tuple[str, tuple[int, int]]]:
-    """(file name, (width, height)) by id."""
-    images: dict[Any, tuple[str, tuple[int, int]]] = {}
+def _images(content: dict[str, Any], path: Path) -> dict[Any, tuple[str, tuple[int, int] | None]]:
+    """(file name, (width, height)) by id; None for a size that is not said."""
+    images: dict[Any, tuple[str, tuple[int, int] | None]] = {}
     for number, entry in enumerate(content["images"]):
         try:
-            name, size = entry["file_name"], (int(entry["width"]), int(entry["height"]))
+            name, size = entry["file_name"], (int(entry.get("width") or 0), int(entry.get("height") or 0))
             image_id = entry["id"]
             if not isinstance(name, str) or image_id in images:
                 raise ValueError("its id is used twice" if image_id in images else "file_name is no text")
-        except (TypeError, KeyError, ValueError) as error:
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
             reason = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise UserError(f"{path}: images[{number}]: {reason}\nExport it again.") from error
-        images[image_id] = (name, size)
+        images[image_id] = (name, size if min(size) > 0 else None)
     return images
 
 
 def _locate(files: Files, label: Path, name: str) -> Path | None:
     """Beside the JSON, below the root, or wherever the folder has a file of that name."""
-    name = name.replace("\\", "/")
+    found = _locate_named(files, label, name.replace("\\", "/"))
+    # Addresses have %20 for a space.
+    return found or ("%" in name and _locate_named(files, label, unquote(name))) or None
+
+
+def _locate_named(files: Files, label: Path, name: str) -> Path | None:
     for start in (label.parent, files.root):
         # Joining an absolute name leaves the folder, where nothing is to be read.
         if not Path(name).is_absolute() and ".." not in Path(name).parts and (start / name).is_file():

@@ -7,11 +7,13 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from ghm_mmdet.errors import UserError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+READ_SUFFIXES = (*IMAGE_SUFFIXES, ".xml", ".json", ".txt", ".yaml", ".yml", ".names")
 # How folders and files call a split, as a word of the name: train2017, instances_val, Valid, images/test.
 SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
@@ -27,19 +29,29 @@ class Files:
     txt: list[Path] = field(default_factory=list)
     yaml: list[Path] = field(default_factory=list)
     names: list[Path] = field(default_factory=list)
+    other: list[Path] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._by_stem: dict[str, list[Path]] = defaultdict(list)
-        self._by_name: dict[str, list[Path]] = defaultdict(list)
-        for image in self.images:
-            self._by_stem[image.stem].append(image)
-            self._by_name[image.name].append(image)
+        self._by_stem, self._by_name = _by(self.images, "stem"), _by(self.images, "name")
 
     def images_of_stem(self, stem: str) -> list[Path]:
-        return self._by_stem.get(stem, [])
+        return _of(self._by_stem, stem)
 
     def images_of_name(self, name: str) -> list[Path]:
-        return self._by_name.get(name, [])
+        return _of(self._by_name, name)
+
+
+def _by(images: list[Path], part: str) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = defaultdict(list)
+    for image in images:
+        found[getattr(image, part)].append(image)
+        found[f"/{getattr(image, part).casefold()}"].append(image)
+    return found
+
+
+def _of(images: dict[str, list[Path]], name: str) -> list[Path]:
+    """As it is written, else with small and capital letters alike: cameras write .JPG, and some tools .jpg for it."""
+    return images.get(name) or images.get(f"/{name.casefold()}", [])
 
 
 def list_files(root: Path) -> Files:
@@ -48,10 +60,12 @@ def list_files(root: Path) -> Files:
         UserError: the root is no folder, or there is no file in it.
     """
     if not root.is_dir():
-        raise UserError(f"{'not a folder' if root.exists() else 'folder not found'}: {root}")
+        if root.exists():
+            raise UserError(f"a file, not a folder: {root}\nUnpack an archive first, and name the folder.")
+        raise UserError(f"folder not found: {root}")
     by_suffix: dict[str, list[Path]] = defaultdict(list)
     seen: set[str] = set()
-    for folder, subfolders, files in os.walk(root, followlinks=True):
+    for folder, subfolders, files in os.walk(root, followlinks=True, onerror=_raise):
         # A link may lead back to a folder above it.
         real = os.path.realpath(folder)
         subfolders[:] = [] if real in seen else sorted(name for name in subfolders if not name.startswith("."))
@@ -72,9 +86,35 @@ def list_files(root: Path) -> Files:
         txt=by_suffix[".txt"],
         yaml=by_suffix[".yaml"] + by_suffix[".yml"],
         names=by_suffix[".names"],
+        other=[path for suffix in sorted(by_suffix) if suffix not in READ_SUFFIXES for path in by_suffix[suffix]],
     )
 
 
+def _raise(error: OSError) -> None:
+    raise UserError(f"cannot read {error.filename}: {error.strerror}") from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}\nMake it readable, or take it away.") from error
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file, stripped, without the mark that some editors put at its start.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    return [line.strip() for line in read_bytes(path).decode("utf-8-sig", errors="replace").splitlines()]
+
+
+@cache
 def split_in_name(path: Path, root: Path) -> str | None:
     """The split that a path below the root names, its last part first: ``train/_annotations.coco.json`` is train."""
     for part in reversed(path.relative_to(root).parts if path.is_relative_to(root) else path.parts):

@@ -78,7 +78,10 @@ class LabelledFolder:
         for image in self.images:
             image.objects = [labelled for labelled in image.objects if labelled.has_area]
         if dropped:
-            self.notes.append(f"{len(dropped)} boxes smaller than a pixel are left out, the first in {dropped[0]}")
+            self.notes.append(
+                f"{len(dropped)} boxes smaller than a pixel or with swapped corners are left out, the first in "
+                f"{dropped[0]}"
+            )
 
     def require_usable(self) -> None:
         """Raises UserError without objects, and for class names that only differ by case or spaces."""
@@ -86,7 +89,7 @@ class LabelledFolder:
         if not counts:
             raise UserError(
                 f"{len(self.images)} images and not one labelled object in {self.root} ({self.format_name})\n"
-                "Export the labels again, or check that the export holds boxes."
+                + "; ".join([*self.notes, "export the labels again, or check that the export holds boxes"])
             )
         written: dict[str, str] = {}
         for name in self.classes:

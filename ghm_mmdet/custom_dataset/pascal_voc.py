@@ -6,7 +6,7 @@ import math
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-from ghm_mmdet.custom_dataset.files import Files, nearest, require_images, split_in_name
+from ghm_mmdet.custom_dataset.files import Files, nearest, read_lines, require_images, split_in_name
 from ghm_mmdet.custom_dataset.labelled_images import LabelledFolder, LabelledImage, LabelledObject, image_size
 from ghm_mmdet.errors import UserError
 
@@ -24,6 +24,8 @@ def find_voc_labels(files: Files) -> list[Path]:
     for path in files.xml:
         try:
             root = next(ElementTree.iterparse(path, events=("start",)))[1].tag
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror}\nMake it readable, or take it away.") from error
         except (ElementTree.ParseError, ValueError, LookupError, StopIteration) as error:
             raise UserError(f"not whole XML ({error}): {path}\nExport it again, or take it away.") from error
         if root == "annotations":
@@ -114,8 +116,7 @@ def _read_image_sets(files: Files, folder: LabelledFolder) -> None:
     for name, split in (("trainval", "train"), ("train", "train"), ("val", "val"), ("test", "test")):
         for path in lists:
             if path.stem == name:
-                lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-                splits.update((Path(line.strip()).name, split) for line in lines if line.strip())
+                splits.update((Path(line).name, split) for line in read_lines(path) if line)
     if not splits:
         return
     for image in folder.images:

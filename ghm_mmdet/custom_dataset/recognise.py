@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ghm_mmdet.custom_dataset import coco_json, pascal_voc, yolo
-from ghm_mmdet.custom_dataset.files import list_files
+from ghm_mmdet.custom_dataset.files import IMAGE_SUFFIXES, list_files
 from ghm_mmdet.custom_dataset.labelled_images import LabelledFolder
 from ghm_mmdet.errors import UserError
 
@@ -29,10 +29,13 @@ def read_labelled_folder(root: Path) -> LabelledFolder:
         if labels
     }
     if not found:
+        # Such as a label tool's own project file, a table, or an archive that is still packed.
+        others = [*files.json, *files.other]
+        told = f"; {len(others)} files of another kind, such as {others[0]}" if others else ""
         raise UserError(
-            f"{len(files.images)} images and no labels in {root}\nThese are read: {READ}."
+            f"{len(files.images)} images and no labels that can be read in {root}{told}\nThese are read: {READ}."
             if files.images
-            else f"no image and no labels in {root}\nName the folder that holds both."
+            else f"no image and no labels in {root}{told}\nName the folder that holds both, unpacked."
         )
     if len(found) > 1:
         told = " and ".join(
@@ -41,7 +44,10 @@ def read_labelled_folder(root: Path) -> LabelledFolder:
         raise UserError(f"labels of two formats: {told}\nKeep one of them in the folder.")
     if not files.images:
         (labels,) = found.values()
-        raise UserError(f"{len(labels)} label files and no image in {root}\nPut the images into the folder.")
+        raise UserError(
+            f"{len(labels)} label files and no image in {root}\n"
+            f"Put the images into the folder, as files that end in one of {' '.join(IMAGE_SUFFIXES)}."
+        )
     folder = (
         pascal_voc.read_voc(files, voc)
         if voc

@@ -16,7 +16,7 @@ FEWEST_IMAGES = 3
 def complete_splits(folder: LabelledFolder, seed: int) -> str:
     """Gives every image a split, and says in words what was done.
 
-    What the folder says stays. Where it says nothing, or has all images for training, 15 % each are drawn for
+    What the folder says stays. Where it says nothing, or has all images in one split, 15 % each are drawn for
     validation and test. Where it says it of some images only, the others are for training. Where only validation images
     lack, they are drawn from those for training; where only test images lack, the validation images serve as such.
 
@@ -24,28 +24,33 @@ def complete_splits(folder: LabelledFolder, seed: int) -> str:
         UserError: there are too few images to draw from.
     """
     images = folder.images
-    if all(image.split in (None, "train") for image in images):
+    said = {image.split for image in images}
+    if len(said) == 1 or said == {None, "train"}:
         if len(images) < FEWEST_IMAGES:
             raise UserError(f"{len(images)} labelled images in {folder.root}, at least {FEWEST_IMAGES} are needed.")
         for image in images:
             image.split = "train"
         _draw(images, "val", seed)
         _draw([image for image in images if image.split == "train"], "test", seed, of=len(images))
-        told = f"drawn with seed {seed}"
+        only = said & {"val", "test"}
+        told = f"drawn with seed {seed}" + "".join(f"; the folder has all of them for {split}" for split in only)
     else:
         for image in images:
             image.split = image.split or "train"
         told = "as the folder has it"
         training = [image for image in images if image.split == "train"]
         if not training:
-            raise UserError(f"the folder has images for {_present(images)}, none for training: {folder.root}")
+            raise UserError(f"images for {' and '.join(_present(images))}, none for training: {folder.root}")
         if "val" not in _present(images):
             if len(training) < FEWEST_IMAGES:
                 raise UserError(f"{len(training)} images for training in {folder.root}, too few to validate on some.")
             _draw(training, "val", seed)
             told += f", validation drawn from training with seed {seed}"
     if not folder.object_counts("train"):
-        raise UserError(f"no labelled object in the images for training: {folder.root}")
+        raise UserError(
+            f"no labelled object in the images for training: {folder.root}\n"
+            "Label more images, or take another --seed where the split is drawn."
+        )
     if "test" not in _present(images):
         told += "; the validation images serve as test images"
     return told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,10 @@ from custom_dataset.folders import (
     CLASSES,
     FOLDERS,
     coco_of,
+    cvat_coco,
+    label_studio_coco,
     labelimg,
+    labelimg_yolo,
     roboflow_coco,
     ultralytics,
     voc,
@@ -60,6 +64,190 @@ def test_every_export_gives_the_same_boxes(name: str, tmp_path: Path) -> None:
         assert image.split == SPLITS.get(name, {}).get(stem)
     assert folder.format_name == next((title for title, names in FORMATS.items() if name in names), "COCO JSON")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def rename(root: Path, pattern: str, name: str) -> None:
+    for path in sorted(root.rglob(pattern)):
+        target = path.with_name(name.format(path))
+        path.rename(target)
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def capital_endings(root: Path) -> None:
+    labelimg(root)
+    rename(root, "*.jpg", "{0.stem}.JPG")
+    rename(root, "*.xml", "{0.stem}.XML")
+
+
+def capital_texts(root: Path) -> None:
+    labelimg_yolo(root)
+    rename(root, "?.txt", "{0.stem}.TXT")
+
+
+def capital_endings_in_the_folder_alone(root: Path) -> None:
+    cvat_coco(root)
+    rename(root, "*.jpg", "{0.stem}.JPG")
+
+
+def labels_in_a_folder_below(root: Path) -> None:
+    for name in "abc":
+        write_image(root / f"{name}.jpg")
+        write_text(root / "labels of mine" / f"{name}.xml", xml_of(name, rf"C:\Users\me\{name}.jpg"))
+
+
+def file_names_of_other_images(root: Path) -> None:
+    for name, other in zip("abc", "cab"):
+        write_image(root / f"{name}.jpg")
+        write_text(root / f"{name}.xml", xml_of(name, f"{other}.jpg"))
+
+
+def addresses(root: Path) -> None:
+    label_studio_coco(root)
+    rename(root, "*.jpg", "my {0.name}")
+    write_text(root / "result.json", json.dumps(coco_of("abcd", "https://host.org/data/upload/1/my%20{}.jpg", 0)))
+
+
+def no_sizes(root: Path) -> None:
+    cvat_coco(root)
+    file = root / "annotations" / "instances_default.json"
+    content = json.loads(file.read_text())
+    for number, entry in enumerate(content["images"]):
+        entry.update(width=0) if number else entry.pop("width")
+    file.write_text(json.dumps(content))
+
+
+def text_ids(root: Path) -> None:
+    cvat_coco(root)
+    file = root / "annotations" / "instances_default.json"
+    content = json.loads(file.read_text())
+    for key, entries in (("id", content["images"]), ("image_id", content["annotations"])):
+        for entry in entries:
+            entry[key] = f"image {entry[key]}"
+    file.write_text(json.dumps(content))
+
+
+def byte_order_marks(root: Path) -> None:
+    labelimg_yolo(root)
+    for file in root.glob("*.txt"):
+        file.write_text("\ufeff" + file.read_text(), encoding="utf-8")
+
+
+def json_of_windows(root: Path) -> None:
+    cvat_coco(root)
+    file = root / "annotations" / "instances_default.json"
+    file.write_text(file.read_text(), encoding="utf-16")
+
+
+def roboflow_head_without_objects(root: Path) -> None:
+    """The heading has the name of the one class that is used in the other files."""
+    roboflow_coco(root)
+    for file in root.rglob("*.json"):
+        content = json.loads(file.read_text())
+        for category in content["categories"]:
+            category["supercategory"] = "cell" if category["id"] else "none"
+        content["categories"][0]["name"] = "cell"
+        file.write_text(json.dumps(content))
+
+
+def images_in_a_folder_of_any_name(root: Path) -> None:
+    for name in "abc":
+        write_image(root / "photos" / f"{name}.jpg")
+        write_text(root / "labels" / f"{name}.txt", yolo_of(name))
+    write_text(root / "classes.txt", "\n".join(CLASSES))
+
+
+def masks_beside(root: Path) -> None:
+    ultralytics(root)
+    for name in "abcd":
+        write_image(root / "masks" / f"{name}.png")
+
+
+def settings_of_a_training(root: Path) -> None:
+    ultralytics(root)
+    write_text(root / "a.yaml", "names: [run 5]\n")
+
+
+def numbers_as_words(root: Path) -> None:
+    ultralytics(root)
+    change(root / "data.yaml", "  0: cell\n  1:", "  '0': cell\n  '1':")
+
+
+def keypoints(root: Path) -> None:
+    ultralytics(root)
+    change(root / "data.yaml", "names:", "kpt_shape: [2, 3]\nnames:")
+    for file in (root / "labels").rglob("*.txt"):
+        file.write_text(file.read_text().replace("\n", " 0.1 0.1 2 0.9 0.9 1\n"))
+
+
+VARIANTS = (
+    *(capital_endings, capital_texts, capital_endings_in_the_folder_alone, labels_in_a_folder_below),
+    *(file_names_of_other_images, addresses, no_sizes, text_ids, byte_order_marks, json_of_windows),
+    *(roboflow_head_without_objects, images_in_a_folder_of_any_name, masks_beside, settings_of_a_training),
+    *(numbers_as_words, keypoints),
+)
+
+
+@pytest.mark.parametrize("make", VARIANTS, ids=lambda make: make.__name__)
+def test_what_tools_and_people_write_besides(make, tmp_path: Path) -> None:
+    make(tmp_path)
+    folder = read_labelled_folder(tmp_path)
+    assert folder.classes == CLASSES
+    assert {*"abc"} <= {image.path.stem[-1] for image in folder.images} and len(folder.images) in (3, 4)
+    for image in folder.images:
+        assert image.path.suffix.lower() == ".jpg" and image.size == (100, 80)
+        boxes = sorted((labelled.class_name, *labelled.bbox) for labelled in image.objects)
+        expected = BOXES[image.path.stem[-1]]
+        assert [box[0] for box in boxes] == [box[0] for box in expected]
+        for box, other in zip(boxes, expected):
+            assert box[1:] == pytest.approx(other[1:], abs=0.01)
+
+
+def test_classes_are_called_as_they_are_written(tmp_path: Path) -> None:
+    """YAML's own reading makes True and 1 of them."""
+    ultralytics(tmp_path)
+    write_text(tmp_path / "data.yaml", "train: images/train\nval: images/val\nnames: [yes, 01]\n")
+    assert read_labelled_folder(tmp_path).classes == ("yes", "01")
+
+
+def test_images_without_a_label_are_told(tmp_path: Path) -> None:
+    ultralytics(tmp_path)
+    write_image(tmp_path / "images" / "train" / "e.jpg")
+    write_image(tmp_path / "masks" / "a.png")
+    folder = read_labelled_folder(tmp_path)
+    assert len(folder.images) == 5
+    assert folder.notes == [
+        "2 images without a label file count as images without objects",
+        "1 images in folders without labels are left out",
+    ]
+
+
+def test_an_image_may_be_called_as_a_list_of_images(tmp_path: Path) -> None:
+    labelimg_yolo(tmp_path)
+    rename(tmp_path, "b.*", "test{0.suffix}")
+    assert read_labelled_folder(tmp_path).object_counts() == {"cell": 2, "platelet": 2}
+
+
+def test_many_images_do_not_take_their_square(tmp_path: Path) -> None:
+    """Ten thousand entries of a JSON; compared with each other they would take half a minute."""
+    names = [f"{number:05d}" for number in range(10_000)]
+    for folder in ("images", "annotations"):
+        (tmp_path / folder).mkdir()
+    for name in names:
+        (tmp_path / "images" / f"{name}.jpg").touch()
+    content = coco_of("a")
+    (entry,) = content["images"]
+    content["images"] += [{**entry, "id": number, "file_name": f"{name}.jpg"} for number, name in enumerate(names, 1)]
+    entry["file_name"] = f"{names[0]}.jpg"
+    content["images"].pop(1)
+    write_text(tmp_path / "annotations" / "instances_default.json", json.dumps(content))
+    start = time.process_time()
+    assert len(read_labelled_folder(tmp_path).images) == 10_000
+    assert time.process_time() - start < 10
 
 
 @pytest.mark.parametrize("name", ["voc", "coco", "ultralytics"])
@@ -118,7 +306,7 @@ def test_boxes_without_area_are_left_out_and_told(tmp_path: Path) -> None:
     file.write_text(file.read_text().replace("</annotation>", added))
     folder = read_labelled_folder(tmp_path)
     assert folder.object_counts()["cell"] == 2
-    assert any("1 boxes smaller than a pixel are left out" in note for note in folder.notes)
+    assert any("1 boxes smaller than a pixel or with swapped corners are left out" in note for note in folder.notes)
 
 
 def no_labels(root: Path) -> None:
@@ -218,6 +406,50 @@ def lists_of_other_images(root: Path) -> None:
         file.write_text("x\ny\n")
 
 
+def an_archive(root: Path) -> None:
+    write_text(root / "export.zip", "PK")
+
+
+def labels_of_another_tool(root: Path) -> None:
+    write_image(root / "a.jpg")
+    write_text(root / "a.json", '{"shapes": [], "imagePath": "a.jpg"}')
+
+
+def images_of_another_kind(root: Path) -> None:
+    write_text(root / "a.heic", "")
+    write_text(root / "a.xml", xml_of("a"))
+
+
+def swapped_corners(root: Path) -> None:
+    labelimg(root)
+    for file in root.glob("*.xml"):
+        file.write_text(
+            file.read_text()
+            .replace("xmin", "x")
+            .replace("xmax", "xmin")
+            .replace("<x>", "<xmax>")
+            .replace("</x>", "</xmax>")
+        )
+
+
+def a_link_to_nowhere(root: Path) -> None:
+    labelimg(root)
+    (root / "b.xml").unlink()
+    (root / "b.xml").symlink_to(root / "gone.xml")
+
+
+def two_lists_of_classes(root: Path) -> None:
+    """As LabelImg writes them, in the order in which the classes were first used in a folder."""
+    for split, order in (("train", "cell\nplatelet\n"), ("val", "platelet\ncell\n")):
+        labelimg_yolo(root / split)
+        write_text(root / split / "classes.txt", order)
+
+
+def odd_keypoints(root: Path) -> None:
+    ultralytics(root)
+    change(root / "data.yaml", "names:", "kpt_shape: many\nnames:")
+
+
 def an_image_is_none(root: Path) -> None:
     ultralytics(root)
     (root / "images" / "train" / "a.jpg").write_text("no image")
@@ -225,6 +457,13 @@ def an_image_is_none(root: Path) -> None:
 
 BAD = {
     no_labels: ("1 images and no labels",),
+    an_archive: ("no image and no labels", "such as", "export.zip", "unpacked"),
+    labels_of_another_tool: ("1 images and no labels", "1 files of another kind", "a.json", "These are read"),
+    images_of_another_kind: ("1 label files and no image", ".webp"),
+    swapped_corners: ("not one labelled object", "with swapped corners"),
+    a_link_to_nowhere: ("cannot read", "b.xml"),
+    two_lists_of_classes: ("two files name different classes", "classes.txt"),
+    odd_keypoints: ("kpt_shape is 'many'", "data.yaml"),
     no_objects: ("1 images and not one labelled object",),
     no_images: ("1 label files and no image",),
     an_image_is_missing: ("1 of 3 XML files have no image", "b.xml"),
@@ -262,7 +501,7 @@ def test_a_folder_that_is_none_or_empty(tmp_path: Path) -> None:
         read_labelled_folder(tmp_path)
     with pytest.raises(UserError, match="folder not found"):
         read_labelled_folder(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="not a folder"):
+    with pytest.raises(UserError, match=r"a file, not a folder.*\nUnpack"):
         read_labelled_folder(write_text(tmp_path / "file", ""))
     with pytest.raises(UserError, match="no image and no labels"):
         read_labelled_folder(tmp_path)

@@ -30,6 +30,13 @@ def test_all_for_training_is_nothing_said() -> None:
     assert folder.images == other.images
 
 
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_all_in_one_other_split_is_drawn_and_told(split: str) -> None:
+    folder = folder_of(*[split] * 20)
+    assert complete_splits(folder, 0) == f"drawn with seed 0; the folder has all of them for {split}"
+    assert counts(folder) == {"train": 14, "val": 3, "test": 3}
+
+
 def test_nothing_said_is_drawn_the_same_for_a_seed() -> None:
     first, again, other = (folder_of(*[None] * 100) for _ in range(3))
     again.images.reverse()
@@ -68,7 +75,11 @@ def test_validation_serves_as_test() -> None:
 
 @pytest.mark.parametrize(
     ("splits", "words"),
-    [((None, None), "at least 3"), (("val", "test"), "none for training"), (("train", "test"), "too few to validate")],
+    [
+        ((None, None), "at least 3"),
+        (("val", "test"), "images for val and test, none for training"),
+        (("train", "test"), "too few to validate"),
+    ],
 )
 def test_too_few_images(splits: tuple, words: str) -> None:
     with pytest.raises(UserError, match=words):
