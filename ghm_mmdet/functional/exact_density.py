@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .. import ops
 from . import checks
 
 
@@ -15,7 +16,7 @@ def exact_gradient_density(gradient_norm: Tensor, eps: float, valid: Tensor | No
         GD(g) = \frac{\#\{k : g - \epsilon/2 \le g_k < g + \epsilon/2\}}{l(g)}, \qquad
         l(g) = \min(g + \epsilon/2, 1) - \max(g - \epsilon/2, 0)
 
-    Sorting and searching make it O(N log N) where the definition is O(N^2).
+    Sorting makes it O(N log N) where the definition is O(N^2).
 
     Args:
         gradient_norm: floating point, any shape, values in [0, 1]; half and bfloat16 are computed in float32.
@@ -48,16 +49,14 @@ def exact_gradient_density(gradient_norm: Tensor, eps: float, valid: Tensor | No
     return masked_gradient_density(norm, eps, valid)
 
 
-def masked_gradient_density(norm: Tensor, eps: float, valid: Tensor | None) -> Tensor:
+def masked_gradient_density(norm: Tensor, eps: float, valid: Tensor | None, backend: str | None = None) -> Tensor:
     """As :func:`exact_gradient_density`, for float32 or float64 values that are not negative."""
-    # Floats that are not negative sort like the integers of the same bits, and torch sorts integers faster. The search
-    # then runs through both tables in order, several times faster than through memory at random.
+    # Floats that are not negative sort like the integers of the same bits, and torch sorts integers faster.
     if valid is not None:
         # Infinity sorts behind every window.
         norm = torch.where(valid, norm, torch.inf)
     bits, order = norm.view(torch.int64 if norm.dtype == torch.float64 else torch.int32).flatten().sort()
     ordered = bits.view(norm.dtype)
     low, high = ordered - eps / 2, ordered + eps / 2
-    count = torch.searchsorted(ordered, high).sub_(torch.searchsorted(ordered, low))
-    density = count / high.clamp_(max=1).sub_(low.clamp_(min=0))
+    density = ops.window_count(ordered, low, high, backend) / high.clamp_(max=1).sub_(low.clamp_(min=0))
     return torch.empty_like(density).scatter_(0, order, density).view(norm.shape)

@@ -111,7 +111,7 @@ def _sum_of_elements(
         # Of softmax, whose last class is the background, the samples of other classes.
         positive = counted & ((target[:, :-1].sum(1, keepdim=True) if kind == "softmax" else target) > 0)
         if weighting.density == "exact":
-            density = masked_gradient_density(norm, 1 / weighting.bins, counted)
+            density = masked_gradient_density(norm, 1 / weighting.bins, counted, weighting.backend)
             factor = weighting.of_elements(density, counted, positive, sum_of_weight)
         else:
             region = torch.where(counted, elements.region_index(norm, weighting.bins), weighting.bins)

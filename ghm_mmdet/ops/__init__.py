@@ -1,13 +1,13 @@
-"""The two operators that a GHM loss is made of, the only place that knows how to be fast.
+"""The operators that a GHM loss is made of, the only place that knows how to be fast.
 
 One pass over the elements counts them and sums their losses, unit region by unit region; from these few numbers follow
-the loss and the harmonizing weights. A second pass makes the gradient.
+the loss and the harmonizing weights. A second pass makes the gradient. A third operator counts for the exact density.
 
 Three back ends do the same: :mod:`reference <ghm_mmdet.ops.reference>` in plain torch, for any device and dtype;
 :mod:`cpu <ghm_mmdet.ops.cpu>` in C++, where ``python -m ghm_mmdet.ops build`` has compiled it; and ``triton``, for a
 GPU. All compute in float32, of float64 in float64. The operators are registered with torch as
-``ghm_mmdet::region_statistics`` and ``ghm_mmdet::harmonized_gradient``: torch picks the back end by the device, and
-torch.compile and CUDA graphs go through them.
+``ghm_mmdet::region_statistics``, ``ghm_mmdet::harmonized_gradient`` and ``ghm_mmdet::window_count``: torch picks the
+back end by the device, and torch.compile and CUDA graphs go through them.
 """
 
 from __future__ import annotations
@@ -55,11 +55,14 @@ def _implementation(name: str, device: str) -> Callable[..., Tensor]:
     return run
 
 
+_INPUTS = "Tensor pred, Tensor target, Tensor? valid, str kind, float mu"
 _library = torch.library.Library("ghm_mmdet", "DEF")
-for _name, _last in (("region_statistics", "int bins"), ("harmonized_gradient", "Tensor region_weight")):
-    _library.define(
-        f"{_name}(Tensor pred, Tensor target, Tensor? valid, str kind, float mu, {_last}, str? backend) -> Tensor"
-    )
+for _name, _arguments in (
+    ("region_statistics", f"{_INPUTS}, int bins"),
+    ("harmonized_gradient", f"{_INPUTS}, Tensor region_weight"),
+    ("window_count", "Tensor ordered, Tensor low, Tensor high"),
+):
+    _library.define(f"{_name}({_arguments}, str? backend) -> Tensor")
     for _key, _device in _DEVICES.items():
         _library.impl(_name, _implementation(_name, _device), _key)
 
@@ -76,6 +79,11 @@ def _(
     pred: Tensor, target: Tensor, valid: Tensor | None, kind: str, mu: float, region_weight: Tensor, backend: str | None
 ) -> Tensor:
     return torch.empty_like(pred, memory_format=torch.contiguous_format)
+
+
+@torch.library.register_fake("ghm_mmdet::window_count")
+def _(ordered: Tensor, low: Tensor, high: Tensor, backend: str | None) -> Tensor:
+    return torch.empty_like(ordered, dtype=torch.int32)
 
 
 def region_statistics(
@@ -130,6 +138,14 @@ def harmonized_gradient(
     """
     inputs = _prepared(pred, target, weight, kind, backend)
     return torch.ops.ghm_mmdet.harmonized_gradient(*inputs, kind, mu, region_weight, backend)
+
+
+def window_count(ordered: Tensor, low: Tensor, high: Tensor, backend: str | None = None) -> Tensor:
+    """Number of the values from ``low``, which counts, to ``high``, for each of as many windows.
+
+    All three ascend, float32 or float64, shape (N,); the numbers are in int32.
+    """
+    return torch.ops.ghm_mmdet.window_count(ordered, low, high, backend)
 
 
 def above_0(weight: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-// The two operators on a CPU. Elements are gone through in blocks that stay in the first-level cache, and nothing of the
+// The operators on a CPU. Elements are gone through in blocks that stay in the first-level cache, and nothing of the
 // size of the data is kept in between. The arithmetic is that of elements.py, step by step, so that both put an element
 // into the same region.
 
@@ -369,6 +369,26 @@ Tensor harmonized_gradient(const Tensor& pred, const Tensor& target, const std::
   return gradient;
 }
 
+// The windows ascend as the values do, so that each thread goes through both once.
+Tensor window_count(const Tensor& ordered, const Tensor& low, const Tensor& high) {
+  const float *values = ordered.const_data_ptr<float>(), *end_of_values = values + ordered.numel();
+  const float *lows = low.const_data_ptr<float>(), *highs = high.const_data_ptr<float>();
+  Tensor result = at::empty_like(ordered, ordered.options().dtype(at::kInt));
+  int32_t* count = result.mutable_data_ptr<int32_t>();
+  at::parallel_for(0, ordered.numel(), kShare, [&](int64_t begin, int64_t end) {
+    const float* first = std::lower_bound(values, end_of_values, lows[begin]);
+    const float* last = std::lower_bound(first, end_of_values, highs[begin]);
+    for (int64_t i = begin; i < end; ++i) {
+      for (; first < end_of_values && *first < lows[i]; ++first) {
+      }
+      for (; last < end_of_values && *last < highs[i]; ++last) {
+      }
+      count[i] = static_cast<int32_t>(last - first);
+    }
+  });
+  return result;
+}
+
 }  // namespace
 
 TORCH_LIBRARY(ghm_mmdet_cpu, library) {
@@ -379,4 +399,5 @@ TORCH_LIBRARY(ghm_mmdet_cpu, library) {
       "harmonized_gradient(Tensor pred, Tensor target, Tensor? valid, str kind, float mu, Tensor region_weight)"
       " -> Tensor",
       harmonized_gradient);
+  library.def("window_count(Tensor ordered, Tensor low, Tensor high) -> Tensor", window_count);
 }

@@ -1,4 +1,4 @@
-"""The two operators in C++, for a CPU: `cpu.cpp`, compiled beforehand by ``python -m ghm_mmdet.ops build``."""
+"""The operators in C++, for a CPU: `cpu.cpp`, compiled beforehand by ``python -m ghm_mmdet.ops build``."""
 
 from __future__ import annotations
 
@@ -97,12 +97,23 @@ def harmonized_gradient(
     return torch.ops.ghm_mmdet_cpu.harmonized_gradient(*_inputs(pred, target, valid, kind), kind, mu, table)
 
 
+def window_count(ordered: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    if ordered.dtype == torch.float64:
+        return reference.window_count(ordered, low, high)
+    _check(ordered)
+    return torch.ops.ghm_mmdet_cpu.window_count(ordered.contiguous(), low.contiguous(), high.contiguous())
+
+
 def _inputs(pred: Tensor, target: Tensor, valid: Tensor | None, kind: str) -> tuple[Tensor, Tensor, Tensor | None]:
     """What the C++ code reads: contiguous tensors, dense targets of one of three dtypes."""
-    if pred.device.type != "cpu":
-        raise ValueError(f"backend='cpu' is for tensors on a CPU, got one on {pred.device}")
-    if not loaded():
-        raise ValueError("backend='cpu' has not been built: python -m ghm_mmdet.ops build")
+    _check(pred)
     if kind != "label" and target.dtype not in (torch.float32, torch.float16, torch.bfloat16):
         target = target.float()
     return pred.contiguous(), target.contiguous(), None if valid is None else valid.contiguous()
+
+
+def _check(value: Tensor) -> None:
+    if value.device.type != "cpu":
+        raise ValueError(f"backend='cpu' is for tensors on a CPU, got one on {value.device}")
+    if not loaded():
+        raise ValueError("backend='cpu' has not been built: python -m ghm_mmdet.ops build")

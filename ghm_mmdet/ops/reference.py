@@ -1,4 +1,4 @@
-"""The two operators in plain torch, for any device and dtype, in pieces that stay in a processor's cache."""
+"""The operators in plain torch, for any device and dtype, in pieces that stay in a processor's cache."""
 
 from __future__ import annotations
 
@@ -40,6 +40,11 @@ def harmonized_gradient(
         derivative *= region_weight.to(x.dtype).index_select(0, region.flatten()).view(x.shape)
         gradient[part] = derivative if v is None else torch.where(v, derivative, 0)
     return gradient
+
+
+def window_count(ordered: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    first, end = (torch.searchsorted(ordered, edge, out_int32=True) for edge in (low, high))
+    return end.sub_(first)
 
 
 def _pieces(

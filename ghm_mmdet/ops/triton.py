@@ -1,4 +1,4 @@
-"""The two operators in Triton, for GPUs of CUDA and ROCm.
+"""The operators in Triton, for GPUs of CUDA and ROCm.
 
 With ``TRITON_INTERPRET=1`` in the environment they run on a CPU, slowly.
 """
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from . import reference
 
+window_count = reference.window_count
 _INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 # Elements whose gradient a program makes at a time.
 _BLOCK = 1024

@@ -14,6 +14,7 @@ LOSSES = {
     "robust GHM-C": lambda: GHMC(normalize="positives", max_weight=10.0),
     "GHM-C of shares": lambda: GHMC(average="shares", debias=True, anneal_calls=10),
     "softmax GHM-C": lambda: GHMC(use_sigmoid=False),
+    "exact GHM-C": lambda: GHMC(density="exact", normalize="avg_factor"),
     "GHM-R": lambda: GHMR(),
     "GHM-R with auto mu": lambda: GHMR(mu="auto", normalize="avg_factor"),
 }

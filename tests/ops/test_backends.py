@@ -172,6 +172,19 @@ def test_a_rerun_gives_the_same_bits(backend):
     assert all(torch.equal(run, runs[0]) for run in runs)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [0, 1, 5, 70_000])
+def test_window_count(backend, dtype, size):
+    ordered = torch.rand(size, generator=seeded(size), dtype=dtype).mul_(50).round_().div_(50).sort().values
+    ordered[size - size // 5 :] = torch.inf
+    low, high = ordered - 0.1, ordered + 0.1
+    found, expected = (ops.window_count(ordered, low, high, name) for name in (backend, "reference"))
+    assert found.dtype == torch.int32 and torch.equal(found, expected)
+    some = slice(0, size, max(1, size // 100))
+    inside = (ordered >= low[some, None]) & (ordered < high[some, None])
+    assert torch.equal(found[some].long(), inside.sum(1))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_torch_library_accepts_the_operators(kind):
     pred, target = case(kind, 20, 3)
@@ -183,6 +196,7 @@ def test_torch_library_accepts_the_operators(kind):
     )
     arguments = (pred, target, None, kind, 0.1, torch.rand(5), None)
     torch.library.opcheck(torch.ops.ghm_mmdet.harmonized_gradient, arguments, test_utils=checks)
+    torch.library.opcheck(torch.ops.ghm_mmdet.window_count, (torch.arange(3.0),) * 3 + (None,), test_utils=checks)
 
 
 @pytest.mark.skipif(INTERPRETED, reason="this is the interpreter")
