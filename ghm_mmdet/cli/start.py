@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> None:
     if record is None:
         record = _prepare(args, work_dir, folder, contents, seed)
     else:
-        _require_same(args, record, contents, work_dir)
+        _require_same(args, record, contents, data, work_dir)
         _say(2, f"prepared before: {record['config']}")
     if args.train:
         _train(record, work_dir)
@@ -136,7 +136,8 @@ def _prepare(
     (work_dir / "split.csv").write_text("\n".join(["split,image", *rows, ""]), encoding="utf-8")
 
     anchors = anchors_for(folder, size)
-    train_images = len(contents["train"]["images"])
+    # mmdet trains on those that have objects.
+    train_images = len({entry["image_id"] for entry in contents["train"]["annotations"]})
     epochs = args.epochs or size.epochs_for(train_images)
     config = work_dir / f"{work_dir.name}.py"
 
@@ -208,9 +209,13 @@ def _check_data(config: Path, work_dir: Path) -> Any:
     if report.breaks:
         kind, finding = next(iter(next(found.breaking for found in findings if found.breaking).items()))
         raise UserError(f"{kind.text}: {finding.count:,}, such as {finding.places[0]}\nAll that was found: {written}")
+    suspicious: dict[Any, list[Any]] = {}
     for found in findings:
         for kind, finding in found.suspicious.items():
-            _note(f"suspicious: {kind.text}: {finding.count:,}, such as {finding.places[0]}")
+            suspicious.setdefault(kind, []).append(finding)
+    for kind, of_parts in suspicious.items():
+        count = sum(finding.count for finding in of_parts)
+        _note(f"suspicious: {kind.text}: {count:,}, such as {of_parts[0].places[0]}")
     _note(f"nothing that breaks a training; all of it in {written}")
     return cfg
 
@@ -246,10 +251,14 @@ def _read_record(work_dir: Path) -> dict[str, Any] | None:
         raise UserError(f"{work_dir / RECORD} is not whole.\nStart anew: --fresh") from error
 
 
-def _require_same(args: argparse.Namespace, record: dict[str, Any], contents: dict[str, Any], work_dir: Path) -> None:
+def _require_same(
+    args: argparse.Namespace, record: dict[str, Any], contents: dict[str, Any], data: Path, work_dir: Path
+) -> None:
     """Raises UserError when data or options are not those that the work dir was made with."""
     asked = {name: getattr(args, name) for name in CHOICES if getattr(args, name) is not None}
     differing = [f"--{name} was {record[name]}" for name, value in asked.items() if value != record[name]]
+    if record["data"] != str(data):
+        raise UserError(f"{work_dir} was made for {record['data']}.\nName another folder: --work-dir")
     for split, content in contents.items():
         file = work_dir / "annotations" / f"{split}.json"
         if not file.is_file() or json.loads(file.read_text(encoding="utf-8")) != content:

@@ -55,6 +55,15 @@ def test_few_images_leave_some_for_each(number: int) -> None:
     assert set(counts(folder)) == {"train", "val", "test"}
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_rare_class_is_in_training(seed: int) -> None:
+    """Its one image would else be drawn for validation or test by three seeds of ten."""
+    folder = folder_of(*[None] * 7)
+    folder.images[seed].objects[:] = [LabelledObject("rare", (1, 1, 5, 5))]
+    complete_splits(folder, seed)
+    assert folder.object_counts("train")["rare"] == 1
+
+
 def test_what_the_folder_says_stays() -> None:
     folder = folder_of("train", "val", "test", None)
     assert complete_splits(folder, 0) == "as the folder has it"

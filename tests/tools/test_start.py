@@ -156,6 +156,15 @@ def test_work_dirs_that_do_not_fit(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["only copy.txt"]
 
 
+def test_work_dir_of_another_folder_of_that_name_is_refused(started: tuple[Path, Path, str], tmp_path: Path) -> None:
+    data, work_dir, _ = started
+    write_shapes(tmp_path / data.name, images=12)
+    before = hashes(work_dir)
+    done = run_tool("start.py", tmp_path / data.name, cwd=work_dir.parents[1])
+    assert_plain(done.returncode, done.stderr, f"was made for {data}", "--work-dir")
+    assert hashes(work_dir) == before
+
+
 def test_weights_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     write_shapes(tmp_path / "data", images=4)
     (tmp_path / "torn.pth").write_bytes(b"PK")

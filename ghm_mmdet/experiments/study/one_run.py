@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
+from ghm_mmdet.cli.subcommand import KEEP_MEMORY
 from ghm_mmdet.config import evaluators_of
 from ghm_mmdet.errors import UserError
 from ghm_mmdet.experiments.study.average_precision import average_precision
@@ -24,8 +25,6 @@ from ghm_mmdet.experiments.study.scenes import MadeScenes, moved
 from ghm_mmdet.json_lines import read_json_lines
 
 POINTS = 40  # of a loss curve
-# Without it glibc gives each feature map back to the kernel and asks for it again: a sixth of the time.
-KEEP_MEMORY = "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=17179869184:glibc.malloc.hugetlb=1"
 
 
 def train(run: Run, folder: Path, threads: int, lock: int, scenes: MadeScenes | None = None) -> dict:
