@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Real
 
 import torch
 import torch.distributed
@@ -46,8 +45,8 @@ class Weighting:
             checks.check_fraction("power", self.power)
         if isinstance(self.avg_factor, Tensor) and self.avg_factor.numel() != 1:
             raise ValueError(f"avg_factor must be one number, got {checks.describe(self.avg_factor)}")
-        if not isinstance(self.avg_factor, (Tensor, Real, type(None))):
-            raise ValueError(f"avg_factor must be a number or a tensor of one, got {checks.describe(self.avg_factor)}")
+        if not isinstance(self.avg_factor, (Tensor, type(None))):
+            checks.check_not_negative("avg_factor", self.avg_factor)
         averages = {}
         if self.momentum > 0:
             averages["acc_sum"] = self.acc_sum

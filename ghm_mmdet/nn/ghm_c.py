@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..functional import checks, ghm_c_loss
+from ..functional.harmonized_loss import as_rows
 from .region_state import RegionState
 
 
@@ -128,15 +129,20 @@ class GHMC(RegionState):
         Raises:
             ValueError: shapes, dtypes or devices do not fit together, or the reduction is unknown.
         """
+        weight = self._one_weight(label_weight, weight)
         if self.activated:
             checks.check_prediction("pred", pred)
+            rows = checks.rows_of_weight(weight, pred)
+            if rows is not None:
+                # Else the gradient of a NaN that is ignored would be one.
+                pred = torch.where(rows > 0, as_rows(pred), 0.5).view(pred.shape)
             # The gradient flows back through the logarithms to the probabilities.
             pred = pred.to(torch.promote_types(pred.dtype, torch.float32)).logit(eps=1e-6)
         return self._loss(
             ghm_c_loss,
             pred,
             target,
-            self._one_weight(label_weight, weight),
+            weight,
             reduction=reduction_override,
             avg_factor=avg_factor,
             use_sigmoid=self.use_sigmoid,

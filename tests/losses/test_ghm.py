@@ -98,6 +98,7 @@ def test_checkpoint_dictionary_is_left_alone():
         ("loss_weight", "inf", lambda: GHMR(loss_weight=math.inf)),
         ("reduction", "'total'", lambda: GHMR(reduction="total")),
         ("max_weight", "-2", lambda: GHMC(max_weight=-2)),
+        ("avg_factor", "-1.0", lambda: GHMC()(torch.zeros(1, 1), torch.zeros(1, 1), avg_factor=-1.0)),
         ("reduction_override", "'total'", lambda: GHMC()(torch.zeros(1, 1), torch.zeros(1, 1), None, "total")),
     ],
 )

@@ -218,8 +218,8 @@ def test_probabilities_give_the_loss_of_their_logits():
     torch.testing.assert_close(found, expected)
     (gradient,), (of_logits,) = torch.autograd.grad(found, probability), torch.autograd.grad(expected, logits)
     torch.testing.assert_close(gradient * probability * (1 - probability), of_logits)
-    certain = torch.tensor([[0.0, 1.0]], requires_grad=True)
-    loss = GHMC(activated=True)(certain, torch.tensor([0]))
+    certain = torch.tensor([[0.0, 1.0], [torch.nan, torch.inf]], requires_grad=True)
+    loss = GHMC(activated=True)(certain, torch.tensor([0, 1]), torch.tensor([1.0, 0.0]))
     (gradient,) = torch.autograd.grad(loss, certain)
     assert loss.isfinite() and gradient.isfinite().all()
     with pytest.raises(ValueError, match="activated=True is for sigmoids"):
