@@ -39,13 +39,13 @@ build: env
 	$(PY) -m build
 
 test: env
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --durations=10
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10
 
 test-quick: env
 	$(PY) -m pytest -x -m "not slow" tests/functional tests/ops tests/nn tests/losses
 
 coverage: env
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile -m "not slow" --cov=ghm_mmdet --cov-report=term:skip-covered
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" --cov=ghm_mmdet --cov-report=term:skip-covered
 
 OLDEST := .venv-oldest
 test-oldest: $(OLDEST)/.ready

@@ -1,8 +1,8 @@
 """Runs tools in processes that have torch and mmdet already: a server imports them once, and forks for each run.
 
-`fork_tool` gives what `subprocess.run` of the file gives: exit code, output, a process, an environment and a working
-directory of its own. A run costs the work of the tool, without the five seconds of importing. What importing itself
-does and prints, and what Python reads from the environment when it starts, needs a real process.
+`fork_tool` and `ForkedTool` give what `subprocess.run` and `Popen` of the file give: exit code, output, a process, an
+environment and a working directory of its own. A run costs the work of the tool, without five seconds of importing.
+What importing itself prints, and what Python reads from the environment when it starts, needs a real process.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import os
 import random
 import runpy
+import select
 import signal
 import socket
 import subprocess
@@ -39,17 +40,55 @@ def server() -> socket.socket:
 
 def fork_tool(script: Path, arguments: list[str], cwd: Path, env: dict[str, str]) -> subprocess.CompletedProcess:
     """Runs the script; a run of more than five minutes is ended by SIGALRM."""
-    request = json.dumps({"argv": [str(script), *arguments], "cwd": str(cwd), "env": env}).encode()
-    answer, to_answer = socket.socketpair()
-    with answer, tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as error:
-        with to_answer:
-            fds = [output.fileno(), error.fileno(), to_answer.fileno()]
-            socket.send_fds(server(), [request], fds)
-        returncode = answer.recv(16)
-        assert returncode, "the server of forked tools has ended"
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as error:
+        _, answer = send_request([str(script), *arguments], cwd, env, output.fileno(), error.fileno())
+        returncode = receive(answer)
         output.seek(0)
         error.seek(0)
-        return subprocess.CompletedProcess(request, int(returncode), output.read(), error.read())
+        return subprocess.CompletedProcess([script, *arguments], returncode, output.read(), error.read())
+
+
+class ForkedTool:
+    """A script that goes on while the test does something; what it prints and its errors come from one pipe."""
+
+    def __init__(self, script: Path, arguments: list[str], cwd: Path, env: dict[str, str]):
+        output, to_output = os.pipe()
+        self.pid, self._answer = send_request([str(script), *arguments], cwd, env, to_output, to_output)
+        os.close(to_output)
+        self.stdout = os.fdopen(output)
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None and select.select([self._answer], [], [], 0)[0]:
+            self.returncode = receive(self._answer)
+        return self.returncode
+
+    def kill(self) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self) -> str:
+        """Returns the rest of what is printed."""
+        with self.stdout:
+            rest = self.stdout.read()
+        if self.returncode is None:
+            self.returncode = receive(self._answer)
+        return rest
+
+
+def send_request(argv: list[str], cwd: Path, env: dict[str, str], output: int, error: int) -> tuple[int, socket.socket]:
+    """The id of the process, and the socket that its exit code comes from."""
+    answer, to_answer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with to_answer:
+        request = json.dumps({"argv": argv, "cwd": str(cwd), "env": env}).encode()
+        socket.send_fds(server(), [request], [output, error, to_answer.fileno()])
+    return receive(answer), answer
+
+
+def receive(answer: socket.socket) -> int:
+    number = answer.recv(16)
+    assert number, "the server of forked tools has ended"
+    return int(number)
 
 
 def serve(requests: socket.socket) -> dict:
@@ -66,17 +105,19 @@ def serve(requests: socket.socket) -> dict:
     # One process waits for the tool, so that the server is free for the next.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     requests.close()
-    output, error, to_answer = fds
+    *outputs, to_answer = fds
     tool = os.fork()
+    for number, fd in enumerate(outputs, 1):
+        if tool == 0:
+            os.dup2(fd, number)
+        os.close(fd)
     if tool != 0:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        os.write(to_answer, str(tool).encode())
         _, status = os.waitpid(tool, 0)
         os.write(to_answer, str(os.waitstatus_to_exitcode(status)).encode())
         os._exit(0)
-    os.dup2(output, 1)
-    os.dup2(error, 2)
-    for fd in fds:
-        os.close(fd)
+    os.close(to_answer)
     return json.loads(message)
 
 

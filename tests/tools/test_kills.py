@@ -6,13 +6,12 @@ import json
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from tools.fork_server import ForkedTool
 from tools.running import REPO, environment, run_tool
 
 from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints, read_checkpoint
@@ -34,19 +33,19 @@ def config(shapes, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def start(config: Path, run: Path) -> subprocess.Popen:
-    command = [sys.executable, "-u", str(REPO / "tools/train.py"), str(config), "--work-dir", str(run), "--resume"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment())
+def start(config: Path, run: Path) -> ForkedTool:
+    words = [str(config), "--work-dir", str(run), "--resume"]
+    return ForkedTool(REPO / "tools" / "train.py", words, Path.cwd(), environment())
 
 
-def kill_at_a_random_moment(process: subprocess.Popen, run: Path, moment: random.Random) -> None:
+def kill_at_a_random_moment(process: ForkedTool, run: Path, moment: random.Random) -> None:
     """From the start of the run to a few iterations later, wherever the process then is."""
     for _ in range(moment.randrange(4)):
         next((line for line in process.stdout if "Epoch(train)" in line), None)
     time.sleep(moment.uniform(0, 0.3))
 
 
-def kill_while_writing(process: subprocess.Popen, run: Path, moment: random.Random) -> None:
+def kill_while_writing(process: ForkedTool, run: Path, moment: random.Random) -> None:
     """As soon as a file is there that will become a checkpoint."""
     # The first one may take the place of a file that an earlier kill left half-written.
     for _ in range(2):
@@ -81,14 +80,14 @@ def test_killed_ten_times_it_ends_as_if_never_killed(config: Path, tmp_path: Pat
         process = start(config, run)
         kill = kill_while_writing if number % 3 == 1 else kill_at_a_random_moment
         kill(process, run, moment)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.kill()
+        process.wait()
         assert process.returncode == -signal.SIGKILL, "the training was over before it was killed"
         if kill is kill_while_writing:
             writing += bool(list(run.glob(".*.part")))
     assert writing, "no kill came while a checkpoint was being written"
     process = start(config, run)
-    output, _ = process.communicate()
+    output = process.wait()
     assert process.returncode == 0, output
     assert not list(run.glob(".*.part"))
     assert re.search(r"resume: from .*epoch_\d+\.pth \(newest checkpoint\)", output), output
