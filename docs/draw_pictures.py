@@ -13,10 +13,8 @@ from pathlib import Path
 
 import numpy
 import torch
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from ghm_mmdet.experiments.study.svg import FAINT, TEXT, page_figure, write_svg
 from ghm_mmdet.functional import ghm_c_loss, harmonizing_weight
 
 FOLDER = Path(__file__).resolve().parent / "pictures"
@@ -24,18 +22,12 @@ COUNTS = FOLDER / "gradient_norm_counts.json"
 BINS = 30
 MAX_WEIGHT = 10.0
 # Okabe and Ito's blue and vermilion, which colour-blind people can tell apart, on light and on dark ground.
-INK, FAINT, GROUND, CROSS_ENTROPY, GHM, RELEASED = "#000100", "#000200", "#000300", "#000400", "#000500", "#000600"
+CROSS_ENTROPY, GHM, RELEASED = "#000400", "#000500", "#000600"
 COLOURS = {
-    INK: ("ink", "#1c2128", "#e8ebef"),
-    FAINT: ("faint", "#59636e", "#a0a9b4"),
-    GROUND: ("ground", "#ffffff", "#14171c"),
     CROSS_ENTROPY: ("ce", "#0072b2", "#56b4e9"),
     GHM: ("ghm", "#d55e00", "#ff8a3d"),
     RELEASED: ("released", "#a3457f", "#ee8fdc"),
 }
-# A phone shows the picture some 360 pixels wide: 5 inches, so that a point of text is a pixel there.
-WIDTH = 5.0
-TEXT = 12
 
 
 def counts_of(gradients: Path, source: str) -> None:
@@ -65,7 +57,7 @@ def shares(positive: torch.Tensor, negative: torch.Tensor) -> dict[str, torch.Te
 def draw_trained_on(path: Path) -> None:
     counts = json.loads(COUNTS.read_text())
     found = shares(torch.tensor(counts["positive"]), torch.tensor(counts["negative"]))
-    figure, axes = _figure(3.4)
+    figure, (axes,) = page_figure([3.4])
     edges = numpy.linspace(0, 1, BINS + 1)
     for name, colour in (("cross-entropy", CROSS_ENTROPY), ("GHM", GHM)):
         axes.stairs(100 * found[name].numpy(), edges, baseline=None, color=colour, linewidth=2.5)
@@ -79,7 +71,7 @@ def draw_trained_on(path: Path) -> None:
     axes.text(0.06, top, said, color=CROSS_ENTROPY, va="top", **text)
     said = f"GHM: {easy['GHM']:.0f} % from there, the rest\nfrom what is not learned yet"
     axes.text(0.2, top * 0.24, said, color=GHM, va="bottom", **text)
-    _write(figure, path)
+    write_svg(figure, path, COLOURS)
 
 
 def stops_at(share: float, crowd: int, group: int = 100, **form: object) -> float:
@@ -115,7 +107,7 @@ FORMS: dict[str, tuple[dict[str, object], int]] = {
 
 
 def draw_why(path: Path) -> None:
-    figure, axes = _figure(4.4)
+    figure, (axes,) = page_figure([4.4])
     share = numpy.linspace(0.02, 0.98, 49)
     styles = {
         "released": (RELEASED, "-", 2.5),
@@ -134,33 +126,7 @@ def draw_why(path: Path) -> None:
     axes.text(0.62, 0.98, "bounded,", color=CROSS_ENTROPY, va="top", ha="right", **text)
     axes.text(0.62, 0.9, "and robust: p = η", color=GHM, va="top", ha="right", **text)
     axes.text(0.99, 0.02, "dotted: robust,\nwithout a crowd", color=GHM, va="bottom", ha="right", **text)
-    _write(figure, path)
-
-
-def _figure(height: float) -> tuple[Figure, Axes]:
-    with rc_context({"text.color": INK, "axes.edgecolor": FAINT, "axes.labelcolor": INK, "font.size": TEXT}):
-        figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor=GROUND)
-        axes = figure.subplots()
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
-    axes.set_facecolor(GROUND)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=TEXT, colors=INK)
-    axes.grid(axis="y", color=FAINT, alpha=0.25, linewidth=0.6)
-    return figure, axes
-
-
-def _write(figure: Figure, path: Path) -> None:
-    """As SVG, whose colours follow the reader's light or dark page."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with rc_context({"svg.hashsalt": "ghm_mmdet", "font.size": TEXT}):
-        figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
-    text = path.read_text()
-    for placeholder, (name, _, _) in COLOURS.items():
-        text = text.replace(placeholder, f"var(--{name})")
-    light, dark = (" ".join(f"--{name}: {pair[place]};" for name, *pair in COLOURS.values()) for place in (0, 1))
-    style = f"svg {{ {light} }} @media (prefers-color-scheme: dark) {{ svg {{ {dark} }} }}"
-    head, rest = text.split("<defs>", 1)
-    path.write_text(f"{head}<style>{style}</style>\n <defs>{rest}")
+    write_svg(figure, path, COLOURS)
 
 
 PICTURES: dict[str, Callable[[Path], None]] = {"trained_on.svg": draw_trained_on, "why.svg": draw_why}

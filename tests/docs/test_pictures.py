@@ -11,6 +11,7 @@ import pytest
 import torch
 from docs.snippets import REPO
 
+from ghm_mmdet.experiments.study.svg import PAGE_COLOURS
 from ghm_mmdet.functional import ghm_c_loss
 
 spec = importlib.util.spec_from_file_location("draw_pictures", REPO / "docs" / "draw_pictures.py")
@@ -59,5 +60,5 @@ def test_pictures_are_drawn_the_same_in_light_and_dark_colours(tmp_path: Path) -
         text = (tmp_path / file).read_text()
         assert text == (REPO / "docs" / "pictures" / file).read_text(), "run python docs/draw_pictures.py"
         assert not re.search(r"#0000\d\d|#000[1-9]00", text), "a colour that does not follow the page"
-        for name, *_ in draw_pictures.COLOURS.values():
+        for name, *_ in {**PAGE_COLOURS, **draw_pictures.COLOURS}.values():
             assert text.count(f"--{name}: #") == 2

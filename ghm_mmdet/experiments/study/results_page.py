@@ -6,11 +6,12 @@ import functools
 import json
 import operator
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-import matplotlib
 import yaml
 from mmengine.config import Config
 from scipy import stats
@@ -18,14 +19,16 @@ from scipy import stats
 from ghm_mmdet.errors import UserError
 from ghm_mmdet.experiments.study.results import best_setting, collapsed, read_results, score
 from ghm_mmdet.experiments.study.study_config import load_study_config, references
-
-matplotlib.use("Agg")
+from ghm_mmdet.experiments.study.svg import FAINT, INK, TEXT, page_figure, write_svg
 
 # Fewer give no interval.
 FEWEST_SEEDS = 3
-# GHM in the two strongest colours; all of them apart for people who do not see red and green apart (Okabe and Ito).
-GHM_COLOURS = ("#d55e00", "#0072b2", "#cc79a7", "#009e73")
-OTHER_COLOURS = ("#000000", "#56b4e9", "#e69f00", "#999999", "#7f7f00", "#b0b0ff")
+# On a light and on a dark page. GHM in the strongest, all of them apart for people who do not see red and green apart.
+GHM_COLOURS = (("#d55e00", "#ff8a3d"), ("#0072b2", "#4aa8ff"), ("#b0438c", "#f08ad8"), ("#007a5c", "#2fd3a3"))
+OTHER_COLOURS = (("#1c2128", "#e8ebef"), ("#8a6d00", "#d9b84a"), ("#6b7480", "#9aa3ad"), ("#7d6bb0", "#c3b0e8"))
+# GHM's lines are whole; where colours come a second time, the lines differ.
+GHM_LINES = ("-", (0, (6, 1.5)), (0, (3, 1, 1, 1)))
+OTHER_LINES = ((0, (4, 2)), (0, (1, 1.5)), (0, (5, 1, 1, 1, 1, 1)))
 
 # By the name of the file that holds the questions, what heads their table.
 ANSWERS = {"studies/answers.yml": ("question", "answer"), "which_loss.yml": ("your data", "take")}
@@ -76,7 +79,7 @@ def _rewrite_page(page: Path, configs: Path, results: Path, docs: Path) -> list[
             parts += [] if study.get("scenes") else [search_class_table(study, rows)]
         else:
             groups = grouped(study, rows)
-            figure = figures / f"{match[1]}.png"
+            figure = figures / f"{match[1]}.svg"
             draw(groups, study, figure)
             written.append(figure)
             link = "../" * (page.parent != figures.parent) + f"results/{figure.name}"
@@ -274,14 +277,31 @@ def imbalances(groups: Groups) -> dict[str, float]:
     return {where: rows[0]["imbalance"] for (where, _), rows in groups.items()}
 
 
-def colours_of(methods: list[str]) -> dict[str, str]:
-    """A colour for each method."""
-    ghm = [method for method in methods if "GHM" in method]
-    others = [method for method in methods if method not in ghm]
-    names, colours = [*ghm, *others], []
-    for found, palette in ((ghm, GHM_COLOURS), (others, OTHER_COLOURS)):
-        colours += [palette[index % len(palette)] for index in range(len(found))]
-    return dict(zip(names, colours))
+@dataclass(frozen=True)
+class Look:
+    """How a method is drawn: a stand-in (`svg.PAGE_COLOURS`), its colours on a light and a dark page, its line."""
+
+    stand_in: str
+    colours: tuple[str, str]
+    line: Any
+    width: float
+
+    @property
+    def style(self) -> dict[str, Any]:
+        return dict(color=self.stand_in, linestyle=self.line, linewidth=self.width)
+
+
+def looks_of(methods: list[str]) -> dict[str, Look]:
+    """How each method is drawn; no two look alike."""
+    looks = {}
+    for is_ghm, palette, lines, width in (
+        (True, GHM_COLOURS, GHM_LINES, 2.4),
+        (False, OTHER_COLOURS, OTHER_LINES, 1.6),
+    ):
+        for index, method in enumerate(method for method in methods if ("GHM" in method) == is_ghm):
+            line, colour = lines[index // len(palette) % len(lines)], palette[index % len(palette)]
+            looks[method] = Look(f"#0004{len(looks):02x}", colour, line, width)
+    return looks
 
 
 def scenes_table(study: Config, groups: Groups) -> str:
@@ -341,72 +361,81 @@ def search_class_table(study: Config, rows: list[dict]) -> str:
 
 
 def draw(groups: Groups, study: Config, path: Path) -> None:
-    """Each seed's mAP and AP50 by method, and the mean AP by IoU; a row of panels for each condition.
+    """Each seed's mAP by method for each condition, below it the mean AP by IoU; the names are the legend of all.
 
-    With scenes there is a row more at the top: mAP against the measured imbalance, and its difference to that of the
-    references.
+    With scenes there are mAP against the measured imbalance, and its difference to that of the references, in place of
+    the AP by IoU.
     """
-    from matplotlib import pyplot
-    from matplotlib.lines import Line2D
-
     conditions = list(dict.fromkeys(where for where, _ in groups))
-    scenes = bool(study.get("scenes"))
-    count = len(conditions) + scenes
-    figure, panels = pyplot.subplots(count, 3, figsize=(12, 3.6 * count), squeeze=False)
-    colours = colours_of(list(study.methods))
-    if scenes:
-        draw_against_imbalance(groups, study, panels[0], colours)
-    for where, (left, middle, right) in zip(conditions, panels[scenes:]):
-        methods = [method for found, method in groups if found == where]
-        for axes, name in ((left, "mAP"), (middle, "AP50")):
-            for place, method in enumerate(methods):
-                values = [ap(row, name) for row in groups[where, method]]
-                axes.plot(values, [place] * len(values), "o", color=colours[method], alpha=0.5)
-                axes.plot(fmean(values), place, "|", color=colours[method], markersize=18, markeredgewidth=2)
-            axes.set(title=f"{name}, {where}" if scenes else f"{name}, {where} of the labels damaged")
-            axes.set(yticks=range(len(methods)))
-            axes.set_yticklabels(methods if axes is left else [])
-            axes.invert_yaxis()
-            axes.grid(alpha=0.3)
-        for method in methods:
-            curves = [row["ap"]["iou"] for row in groups[where, method] if "ap" in row]
-            if curves:
-                thresholds = sorted(curves[0])
-                means = [fmean(curve[threshold] for curve in curves) for threshold in thresholds]
-                right.plot([float(t) for t in thresholds], means, color=colours[method], label=method)
-        right.set(title="AP by IoU", xlabel="IoU")
-        right.grid(alpha=0.3)
-    handles = [Line2D([], [], color=colours[method], marker="o", label=method) for method in study.methods]
-    figure.legend(handles=handles, loc="upper center", ncols=4, fontsize=9, frameon=False)
-    rows_of_legend = -(-len(handles) // 4)
-    figure.tight_layout(rect=(0, 0, 1, 1 - (0.1 + 0.22 * rows_of_legend) / (3.6 * count)))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Without these the file would differ between versions and runs.
-    figure.savefig(path, dpi=80, metadata={"Software": None})
-    pyplot.close(figure)
+    looks = looks_of(list(study.methods))
+    methods_of = {where: [method for found, method in groups if found == where] for where in conditions}
+    # Inches of each panel, by what draws it.
+    plan: list[tuple[float, Callable[[Any], None]]] = []
+    for where in conditions:
+        methods = methods_of[where]
+        plan.append(
+            (0.9 + 0.48 * len(methods), functools.partial(draw_seeds, groups, study, where, methods, looks=looks))
+        )
+        if not study.get("scenes"):
+            plan.append((2.8, functools.partial(draw_by_iou, groups, where, methods, looks=looks)))
+    if study.get("scenes"):
+        plan += [
+            (2.8, functools.partial(draw_against_imbalance, groups, study, reference, looks=looks))
+            for reference in (None, *references(study))
+        ]
+    figure, panels = page_figure([height for height, _ in plan])
+    for axes, (_, drawing) in zip(panels, plan):
+        drawing(axes)
+    write_svg(figure, path, {look.stand_in: (f"m{n}", *look.colours) for n, look in enumerate(looks.values())})
 
 
-def draw_against_imbalance(groups: Groups, study: Config, panels: Any, colours: dict[str, str]) -> None:
-    """Mean mAP over the seeds against the measured imbalance, and its difference to that of each reference."""
+def draw_seeds(
+    groups: Groups, study: Config, where: str, methods: list[str], axes: Any, looks: dict[str, Look]
+) -> None:
+    """A row for each method: its name behind a piece of its line, and below it each seed and, as a bar, the mean."""
+    across = axes.get_yaxis_transform()
+    for place, method in enumerate(methods):
+        values, look = [ap(row, "mAP") for row in groups[where, method]], looks[method]
+        axes.plot(values, [place] * len(values), "o", color=look.stand_in, alpha=0.6, markeredgewidth=0)
+        axes.plot(fmean(values), place, "|", color=look.stand_in, markersize=16, markeredgewidth=2.5)
+        axes.plot([0.01, 0.08], [place - 0.5] * 2, transform=across, **look.style)
+        axes.text(0.1, place - 0.5, method, transform=across, va="center", fontsize=TEXT, color=INK)
+    axes.set(ylim=(len(methods) - 0.5, -0.85), yticks=[])
+    axes.grid(axis="x", color=FAINT, alpha=0.25, linewidth=0.6)
+    title = f"mAP, {where}" if study.get("scenes") else f"mAP, {where} of the labels damaged"
+    axes.set_title(title, fontsize=TEXT, loc="left", color=FAINT)
+
+
+def draw_by_iou(groups: Groups, where: str, methods: list[str], axes: Any, looks: dict[str, Look]) -> None:
+    for method in methods:
+        curves = [row["ap"]["iou"] for row in groups[where, method] if "ap" in row]
+        if curves:
+            thresholds = sorted(curves[0])
+            means = [fmean(curve[threshold] for curve in curves) for threshold in thresholds]
+            axes.plot([float(t) for t in thresholds], means, **looks[method].style)
+    axes.set_title("AP by IoU", fontsize=TEXT, loc="left", color=FAINT)
+
+
+def draw_against_imbalance(
+    groups: Groups, study: Config, reference: str | None, axes: Any, looks: dict[str, Look]
+) -> None:
+    """Mean mAP over the seeds against the measured imbalance, less that of a reference if one is given."""
     imbalance = {where: logits for where, logits in imbalances(groups).items() if "damaged" not in where}
-    for axes, reference in zip(panels, [None, *references(study)]):
-        for method in study.methods:
-            points = []
-            for where, logits in imbalance.items():
-                other = {row["seed"]: score(row) for row in groups.get((where, reference), [])} if reference else {}
-                values = [
-                    score(row) - other.get(row["seed"], 0.0)
-                    for row in groups.get((where, method), [])
-                    if reference is None or row["seed"] in other
-                ]
-                if values:
-                    points.append((logits, fmean(values)))
-            if points:
-                axes.plot(*zip(*sorted(points)), "o-", color=colours[method], label=method, markersize=4)
-        axes.set(xscale="log", xlabel="logits to a positive")
-        axes.set_xticks(list(imbalance.values()), [f"{logits:,.0f}" for logits in imbalance.values()])
-        axes.minorticks_off()
-        axes.set_title("mAP" if reference is None else f"mAP less that of {reference}")
-        axes.grid(alpha=0.3)
-    for axes in panels[1 + len(references(study)) :]:
-        axes.set_visible(False)
+    for method in study.methods:
+        points = []
+        for where, logits in imbalance.items():
+            other = {row["seed"]: score(row) for row in groups.get((where, reference), [])} if reference else {}
+            values = [
+                score(row) - other.get(row["seed"], 0.0)
+                for row in groups.get((where, method), [])
+                if reference is None or row["seed"] in other
+            ]
+            if values:
+                points.append((logits, fmean(values)))
+        if points:
+            axes.plot(*zip(*sorted(points)), marker="o", markersize=4, **looks[method].style)
+    axes.set(xscale="log", xlabel="logits to a positive")
+    axes.set_xticks(list(imbalance.values()), [f"{logits:,.0f}" for logits in imbalance.values()])
+    axes.minorticks_off()
+    title = "mAP" if reference is None else f"mAP less that of {reference}"
+    axes.set_title(title, fontsize=TEXT, loc="left", color=FAINT)

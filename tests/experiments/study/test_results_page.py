@@ -14,7 +14,7 @@ import scipy.stats
 
 from ghm_mmdet.errors import UserError
 from ghm_mmdet.experiments.study.results import append_result
-from ghm_mmdet.experiments.study.results_page import half_width, paired_difference, write_report
+from ghm_mmdet.experiments.study.results_page import half_width, looks_of, paired_difference, write_report
 
 REPO = Path(__file__).resolve().parents[3]
 STUDY = """
@@ -63,8 +63,8 @@ def test_table_holds_mean_deviation_and_paired_difference(tmp_path):
     # Student's quantile for three seeds is 4.303.
     half = 4.303 * stdev(np.subtract(ce, focal)) / 3**0.5
     assert [low, high] == pytest.approx([mean - half, mean + half], abs=1e-3)
-    assert (where[2] / "results" / "trial.png").read_bytes()[:4] == b"\x89PNG"
-    assert written == [where[2] / "results.md", where[2] / "results" / "trial.png"]
+    assert "<svg" in (where[2] / "results" / "trial.svg").read_text()
+    assert written == [where[2] / "results.md", where[2] / "results" / "trial.svg"]
 
 
 def test_differences_to_several_methods_and_where_they_come_from(tmp_path):
@@ -100,7 +100,7 @@ def test_scenes_in_the_order_of_the_study_with_their_imbalance(tmp_path):
     dense, sparse = (line for line in text.splitlines() if re.match(r"\| \w+ \| CE \|", line))
     assert dense.startswith("| dense | CE | 2 | 0.650 ± 0.071 | 0.750 ± 0.071 |")
     assert dense.endswith("| +0.100 (2 seeds) |") and sparse.endswith("| -0.100 (2 seeds) |")
-    assert (where[2] / "results" / "trial.png").stat().st_size > 10_000
+    assert (where[2] / "results" / "trial.svg").stat().st_size > 10_000
 
 
 def test_interval_is_students_over_the_seeds():
@@ -229,10 +229,30 @@ def test_figures_are_the_same_bytes_every_time(rebuilt, tmp_path):
     docs = tmp_path / "docs"
     copy_pages(docs)
     write_report(REPO / "configs" / "studies", REPO / "results", docs)
-    figures = sorted(path.name for path in (REPO / "docs" / "results").glob("*.png"))
-    assert figures == sorted(path.name for path in (rebuilt / "results").glob("*.png"))
+    figures = sorted(path.name for path in (REPO / "docs" / "results").glob("*.svg"))
+    assert figures == sorted(path.name for path in (rebuilt / "results").glob("*.svg"))
     for name in figures:
         assert (docs / "results" / name).read_bytes() == (rebuilt / "results" / name).read_bytes()
+
+
+def test_figures_follow_a_light_or_dark_page(rebuilt):
+    figures = sorted((rebuilt / "results").glob("*.svg"))
+    assert len(figures) > 10
+    for path in figures:
+        style, rest = path.read_text().split("</style>", 1)
+        assert "prefers-color-scheme: dark" in style
+        used = set(re.findall(r"var\((--\w+)\)", rest))
+        assert used and all(style.count(f"{name}: #") == 2 for name in used)
+        # What matplotlib gives no colour is black, which a dark page swallows.
+        texts = re.findall(r"<!-- .*? -->\s*<g ([^>]*)>", rest)
+        assert texts and all("fill: var(--" in attributes for attributes in texts), path
+        assert not re.findall(r"#[0-9a-f]{6}\b", re.sub(r"#m[0-9a-f]+|url\(#\w+\)", "", rest)), path
+
+
+def test_no_two_methods_look_alike():
+    looks = looks_of([*(f"GHM {n}" for n in range(9)), *(f"other {n}" for n in range(9))])
+    assert len({(look.colours, look.line) for look in looks.values()}) == len(looks) == 18
+    assert {look.width for name, look in looks.items() if "GHM" in name} == {2.4}
 
 
 GENERATED = r"<!-- (?:study: \S+|answers(?:: \S+)?) -->.*?<!-- end of (?:study|answers) -->"
