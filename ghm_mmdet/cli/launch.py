@@ -52,8 +52,8 @@ def start_process_group(cfg: Any) -> None:
     """Starts the process group, before the Runner would, and sets the config up for a run without a GPU.
 
     mmengine starts its process group with a call into CUDA, but uses one that exists already; and it wraps the model
-    for the GPU of the rank unless `model_wrapper_cfg` says otherwise. Meeting before the Runner is built also means
-    that a rank whose preflight failed stops the others before they write anything.
+    for the GPU of the rank unless `model_wrapper_cfg` says otherwise. All ranks wait for each other here, before the
+    Runner is built, so that a rank whose preflight failed stops the others before they write anything.
     """
     if cfg.launcher == "none":
         return

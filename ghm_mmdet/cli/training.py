@@ -66,7 +66,7 @@ def prepare(args: argparse.Namespace) -> Config:
 
 
 def preflight(cfg: Config, *, partial: bool) -> None:
-    """Checks data, model and checkpoint, then creates the work_dir; settles what `--resume` continues from."""
+    """Checks data, model and checkpoint, creates the work_dir, and puts into `cfg` what `--resume` continues from."""
     enter_default_scope(cfg)
     check_parts(cfg, ("train", "val"))
     check_iterations(cfg, None)

@@ -54,8 +54,8 @@ class DensityScopeMixin:
         if not isinstance(self, AnchorHead):
             raise TypeError(
                 f"density_scope is an option of mmdet's AnchorHead, whose loss is computed level by level, and "
-                f"{type(self).__name__} is none. Do without it: heads without anchors, such as FCOSHead, call their "
-                f"loss over all levels anyway"
+                f"{type(self).__name__} is no AnchorHead. Leave the option out: heads without anchors, such as "
+                f"FCOSHead, compute their loss over all levels anyway"
             )
         self.loss_cls: Any
         super().__init__(*args, **kwargs)

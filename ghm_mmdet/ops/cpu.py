@@ -85,7 +85,9 @@ def loaded() -> bool:
 def region_statistics(pred: Tensor, target: Tensor, valid: Tensor | None, kind: str, mu: float, bins: int) -> Tensor:
     if pred.dtype == torch.float64:
         return reference.region_statistics(pred, target, valid, kind, mu, bins)
-    return torch.ops.ghm_mmdet_cpu.region_statistics(*_inputs(pred, target, valid, kind), kind, mu, bins)
+    # First, since torch.ops has no such name before the library is loaded.
+    inputs = _inputs(pred, target, valid, kind)
+    return torch.ops.ghm_mmdet_cpu.region_statistics(*inputs, kind, mu, bins)
 
 
 def harmonized_gradient(
@@ -93,8 +95,8 @@ def harmonized_gradient(
 ) -> Tensor:
     if pred.dtype == torch.float64:
         return reference.harmonized_gradient(pred, target, valid, kind, mu, region_weight)
-    table = region_weight.float().contiguous()
-    return torch.ops.ghm_mmdet_cpu.harmonized_gradient(*_inputs(pred, target, valid, kind), kind, mu, table)
+    inputs, table = _inputs(pred, target, valid, kind), region_weight.float().contiguous()
+    return torch.ops.ghm_mmdet_cpu.harmonized_gradient(*inputs, kind, mu, table)
 
 
 def window_count(ordered: Tensor, low: Tensor, high: Tensor) -> Tensor:
