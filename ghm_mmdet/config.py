@@ -119,7 +119,7 @@ def build_part(registry: Registry, part: dict, place: str) -> Any:
         return registry.build(part)
     except UserError:
         raise
-    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
         reason = explain(error) or f"{type(error).__name__}: {error}"
         if "unexpected keyword argument 'density_scope'" in reason:
             reason += f"\n{SCOPE_HINT}"

@@ -24,6 +24,7 @@ LARGEST_NUMBER = 3.4e38
 # Beyond this two ids are one as soon as numpy makes floats of them.
 LARGEST_ID = 2**53
 WITHOUT_MARK = "Save it as UTF-8 without one (in an editor, 'UTF-8' in place of 'UTF-8 with BOM' or 'UTF-16')."
+VOC_OBJECT = "An object has a name, a bndbox of xmin, ymin, xmax and ymax in pixels, and 0 or 1 as difficult."
 # Annotations round, and VOC's last pixel belongs to the box.
 BORDER = 1
 
@@ -59,7 +60,12 @@ class AnnotationFile:
 
 def shown(value: Any) -> str:
     """A value from a file, short and safe to print."""
-    return printable(value if isinstance(value, str) else reprlib.repr(value), 200)
+    return printable(value, 200) if isinstance(value, str) else quoted(value)
+
+
+def quoted(value: Any) -> str:
+    """As :func:`shown`, a text in quotes, since '1' and 1 are two ids."""
+    return printable(reprlib.repr(value), 200)
 
 
 def format_of(data_set: Any) -> str | None:
@@ -106,8 +112,9 @@ def parse_json(path: str) -> Any:
         return json.loads(content.decode())
     # Besides broken JSON and text: a number of thousands of digits, brackets nested without end.
     except (ValueError, RecursionError) as error:
-        message = f"the annotation file is not whole JSON in UTF-8 ({error}): {path}\nCopy or download it again."
-        raise UserError(message) from error
+        message = f"the annotation file is not whole JSON in UTF-8 ({error}): {path}"
+        begins = f"It begins with {content[:30]!r}. " if content else "It is empty. "
+        raise UserError(f"{message}\n{begins}Mend that place, or copy, export or download it again.") from error
 
 
 def coco_content(path: str, content: Any = None) -> dict[str, list]:
@@ -174,14 +181,20 @@ class _Reader:
 
 
 class _CocoReader(_Reader):
+    fit_as_corners = True
+
     def read(self, content: dict[str, list]) -> AnnotationFile:
         names = self.category_names(content["categories"])
         images: dict[Any, ImageEntry] = {}
+        paths: set = set()
         folder = self.data_set.data_prefix.get("img") or ""
         for place, entry in self.whole_entries(content["images"], "images", IMAGE_FIELDS):
             if entry["id"] in images:
-                self.findings.add(Kind.IMAGE_ID_TWICE, f"{place}: id {shown(entry['id'])}")
+                self.findings.add(Kind.IMAGE_ID_TWICE, f"{place}: id {quoted(entry['id'])}")
             path = os.path.join(folder, entry["file_name"])
+            if path in paths:
+                self.findings.add(Kind.IMAGE_TWICE, f"{place}: {shown(entry['file_name'])}")
+            paths.add(path)
             images[entry["id"]] = ImageEntry(path, (entry["width"], entry["height"]))
         if len({isinstance(image_id, str) for image_id in images}) > 1:
             texts = [image_id for image_id in images if isinstance(image_id, str)]
@@ -190,26 +203,30 @@ class _CocoReader(_Reader):
         for place, entry in self.whole_entries(content["annotations"], "annotations", ANNOTATION_FIELDS):
             self.file.objects += 1
             if entry["id"] in ids:
-                self.findings.add(Kind.ANNOTATION_ID_TWICE, f"{place}: id {shown(entry['id'])}")
+                self.findings.add(Kind.ANNOTATION_ID_TWICE, f"{place}: id {quoted(entry['id'])}")
             ids.add(entry["id"])
             image = images.get(entry["image_id"])
             if image is None:
-                self.leave_out(Kind.UNKNOWN_IMAGE, f"{place}: image_id {shown(entry['image_id'])}")
+                self.leave_out(Kind.UNKNOWN_IMAGE, f"{place}: image_id {quoted(entry['image_id'])}")
             else:
                 self.read_object(entry, image, names)
         self.file.images = list(images.values())
+        found = self.findings.by_kind
+        beyond = sum(found[kind].count for kind in (Kind.BORDER, Kind.OUTSIDE) if kind in found)
+        if beyond and self.fit_as_corners:
+            self.findings.add(Kind.CORNERS, f"{beyond:,} boxes are beyond the border, as corners all are inside")
         return self.file
 
     def read_object(self, entry: dict, image: ImageEntry, names: dict) -> None:
         wrong = _misfits(entry, BOX_FIELDS)
 
         def place() -> str:
-            return f"{image.path}, annotation {shown(entry['id'])}"
+            return f"{image.path}, annotation {quoted(entry['id'])}"
 
         if wrong:
-            self.findings.add(Kind.NO_NUMBERS, f"{place()}: {_fields(wrong)}")
+            self.findings.add(Kind.WRONG_FIELD, f"{place()}: {_fields(wrong)}")
         elif entry["category_id"] not in names:
-            self.findings.add(Kind.CATEGORY_UNKNOWN, f"{place()}: category_id {shown(entry['category_id'])}")
+            self.findings.add(Kind.CATEGORY_UNKNOWN, f"{place()}: category_id {quoted(entry['category_id'])}")
         elif entry.get("ignore"):
             self.leave_out(Kind.IGNORE_FIELD, place())
         elif (name := names[entry["category_id"]]) not in self.classes:
@@ -218,6 +235,8 @@ class _CocoReader(_Reader):
             self.leave_out(None)
         else:
             x, y, width, height = entry["bbox"]
+            if image.size:
+                self.fit_as_corners &= x < width <= image.size[0] + BORDER and y < height <= image.size[1] + BORDER
             kind = self.look_at_box(image, name, (x, y, x + width, y + height), place)
             if kind is not None:
                 self.file.left_out[kind] += 1
@@ -232,7 +251,7 @@ class _CocoReader(_Reader):
         names: dict[Any, str] = {}
         for place, entry in self.whole_entries(categories, "categories", CATEGORY_FIELDS):
             if entry["id"] in names:
-                self.findings.add(Kind.CATEGORY_ID_TWICE, f"{place}: id {shown(entry['id'])}")
+                self.findings.add(Kind.CATEGORY_ID_TWICE, f"{place}: id {quoted(entry['id'])}")
             names[entry["id"]] = entry["name"]
         self.file.known = set(names.values())
         used = self.file.labels = tuple(name for name in names.values() if name in self.classes)
@@ -287,7 +306,12 @@ class _VocReader(_Reader):
                 root = ElementTree.parse(xml_path).getroot()
                 size = root.find("size")
                 if size is not None:
-                    image.size = (int(_text(size, "width")), int(_text(size, "height")))
+                    image.size = (_number(size, "width", int), _number(size, "height", int))
+                objects, seen_by_mmdet = sum(map(_is_object, root.iter())), len(root.findall("object"))
+                if objects > seen_by_mmdet:
+                    raise ValueError(
+                        f"{objects - seen_by_mmdet} of {objects} objects are not plain <object> below its root"
+                    )
             # An encoding that Python does not know is a LookupError.
             except (ElementTree.ParseError, ValueError, LookupError) as error:
                 self.findings.add(Kind.XML_BROKEN, f"{xml_path}: {error}")
@@ -309,16 +333,14 @@ class _VocReader(_Reader):
             if name not in self.classes:
                 self.other_class(name, place)
                 return
-            difficult = item.find("difficult") is not None and bool(int(_text(item, "difficult")))
-            box = item.find("bndbox")
-            if box is None:
-                raise ValueError("no bndbox")
+            difficult = item.find("difficult") is not None and bool(_number(item, "difficult", int))
+            box = _only(item, "bndbox")
             # mmdet counts VOC's pixels from 0, and cuts off fractions.
-            corners = tuple(int(float(_text(box, key))) - 1 for key in ("xmin", "ymin", "xmax", "ymax"))
+            corners = tuple(int(_number(box, key, float)) - 1 for key in ("xmin", "ymin", "xmax", "ymax"))
             if not all(map(_is_number, corners)):
                 raise ValueError(f"bndbox is {shown(corners)}")
         except (ValueError, OverflowError) as error:
-            self.findings.add(Kind.WRONG_FIELD, f"{place}: {shown(str(error))}")
+            self.findings.add(Kind.WRONG_FIELD, f"{place}: {shown(str(error))}", VOC_OBJECT)
             return
         smallest = self.data_set.bbox_min_size
         side = min(corners[2] - corners[0], corners[3] - corners[1])
@@ -333,11 +355,31 @@ class _VocReader(_Reader):
             image.learned += 1
 
 
+def _only(element: ElementTree.Element, key: str) -> ElementTree.Element:
+    found = element.findall(key)
+    if len(found) != 1:
+        raise ValueError(f"{len(found)} {key} in place of one" if found else f"no {key}")
+    return found[0]
+
+
 def _text(element: ElementTree.Element, key: str) -> str:
-    text = element.findtext(key)
+    text = _only(element, key).text
     if not text:
         raise ValueError(f"no {key}")
     return text
+
+
+def _number(element: ElementTree.Element, key: str, kind: type) -> float:
+    text = _text(element, key)
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise ValueError(f"{key} is {text!r}") from error
+
+
+def _is_object(element: ElementTree.Element) -> bool:
+    """Whether this is meant for an object, in whatever namespace and case."""
+    return isinstance(element.tag, str) and element.tag.rpartition("}")[2].lower() == "object"
 
 
 def _misfits(entry: dict, fields: dict) -> dict:
@@ -346,7 +388,7 @@ def _misfits(entry: dict, fields: dict) -> dict:
 
 
 def _fields(wrong: dict) -> str:
-    return ", ".join(f"{key} is {shown(value)}" for key, value in wrong.items())
+    return ", ".join(f"{key} is {quoted(value)}" for key, value in wrong.items())
 
 
 def _is_number(value: Any) -> bool:

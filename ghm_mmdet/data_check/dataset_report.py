@@ -19,6 +19,7 @@ from ghm_mmdet.data_check.model_keys import check_model_keys
 from ghm_mmdet.data_check.pipeline import (
     Progress,
     find_missing_images,
+    find_not_packed,
     find_nothing_learned,
     pass_image,
     pass_images,
@@ -138,6 +139,8 @@ def report_dataset(
         if passed.problem is None and part.place not in tried:
             tried.add(part.place)
             try_evaluators(cfg, walk, part, passed.sample or pass_image(part, index, with_sample=True).sample)
+    for phase in walk.whole:
+        find_not_packed(walk, phase)
     find_nothing_learned(walk, objects)
     report.anchors = counter.lines()
     return report

@@ -16,8 +16,12 @@ class Kind(Enum):
     CLASSES = True, "class names that are no list of different texts", "Write them as a list: classes=('a', 'b')."
     CANNOT_LOAD = True, "the data set cannot be loaded", ""
     NOT_AN_OBJECT = True, "entries that are no objects", ""
-    WRONG_FIELD = True, "entries with a missing or wrong field", ""
-    NO_NUMBERS = True, "boxes that are missing or not finite numbers", ""
+    WRONG_FIELD = (
+        True,
+        "entries with a missing or wrong field",
+        "Boxes are four finite numbers, area is a number, iscrowd and ignore are 0 or 1, width and height above 0, ids "
+        "numbers up to 2**53 or texts, names texts.",
+    )
     ANNOTATION_ID_TWICE = True, "annotation ids used twice", "Number the annotations anew."
     IMAGE_ID_TWICE = True, "image ids used twice", "Number the images anew, and image_id with them."
     CATEGORY_ID_TWICE = True, "category ids used twice", ""
@@ -29,8 +33,12 @@ class Kind(Enum):
         "Set metainfo.classes of this data set to the file's names.",
     )
     MIXED_IDS = True, "image ids that are texts and numbers in one file (evaluation mixes them up)", "Use one kind."
-    XML_MISSING = True, "annotation files not found", "Add them, or take the names out of the list."
-    XML_BROKEN = True, "annotation files that are not whole XML, or have no size", ""
+    XML_MISSING = (
+        True,
+        "annotation files not found",
+        "Add them, or take the names out of the list, which has one to a line, without folder, ending and class flag.",
+    )
+    XML_BROKEN = True, "annotation files that are not whole XML, or whose size or objects cannot be read", ""
     IMAGE_MISSING = (
         True,
         "image not found",
@@ -64,13 +72,18 @@ class Kind(Enum):
     UNSEEN_CLASS = False, "classes without an object, or with another spelling in the data", "Compare the spelling."
     OTHER_CLASS = False, "objects of classes that the config does not name (not learned from)", "Compare the spelling."
     UNKNOWN_IMAGE = False, "annotations of an unknown image (not learned from)", ""
-    IMAGE_TWICE = False, "images listed twice", ""
+    IMAGE_TWICE = False, "images listed twice (in COCO's format each has a part of the objects)", ""
     IGNORE_FIELD = False, "annotations with an ignore field (not learned from, but counted in evaluation)", ""
     AREA_FIELD = False, "boxes with an area field of 0 or less (not learned from)", "Recompute area."
     ZERO_SIZE = False, "boxes of zero or negative size", ""
     SUBPIXEL = False, "boxes smaller than a pixel (fractions of 1 instead of pixels?)", "Boxes are in pixels."
     OUTSIDE = False, "boxes outside the image", ""
     BORDER = False, "boxes beyond the border of the image", ""
+    CORNERS = (
+        False,
+        "boxes that look like x1, y1, x2, y2, where COCO has x, y, width, height",
+        "Write the width, x2 - x1, and the height, y2 - y1, in place of x2 and y2.",
+    )
     BOX_TWICE = False, "boxes given twice", ""
     BELOW_MIN_SIZE = False, "boxes smaller than filter_cfg.bbox_min_size (not learned from)", "Take bbox_min_size out."
     IMAGE_FILTERED = False, "images that filter_cfg.min_size leaves out", "Lower min_size."

@@ -1,4 +1,4 @@
-"""Keys of model.train_cfg and model.test_cfg: heads look them up by name, and nobody misses one that is misspelt."""
+"""Keys of train_cfg, test_cfg, filter_cfg and metainfo: looked up by name, so that nobody misses a misspelt one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check_model_keys(model_cfg: dict, model: nn.Module) -> None:
         model_cfg: the entry model of the config.
         model: built from it.
     """
-    looked_up = _looked_up(model)
+    looked_up = _looked_up(*map(type, model.modules()))
     for place, entry in _entries(model_cfg):
         for key, value in entry.items():
             hint = "" if key in looked_up else nearest(key, looked_up, cutoff=0.75)
@@ -38,8 +38,22 @@ def check_model_keys(model_cfg: dict, model: nn.Module) -> None:
                 _check_nms(f"{place}.nms", value)
 
 
-def _looked_up(model: nn.Module) -> set[str]:
-    files = {cls.__module__ for module in model.modules() for cls in type(module).__mro__}
+def check_data_set_keys(place: str, entry: dict, data_set: Any) -> None:
+    """As :func:`check_model_keys`, for filter_cfg and metainfo of a data set."""
+    looked_up = _looked_up(type(data_set)) if entry.get("filter_cfg") else set()
+    for key in looked_up and dict(entry["filter_cfg"]):
+        hint = "" if key in looked_up else nearest(key, looked_up, cutoff=0.75)
+        if hint:
+            raise UserError(f"nothing reads {place}.filter_cfg.{key}\n{hint}")
+    metainfo = entry.get("metainfo") or {}
+    for key in metainfo if "classes" not in metainfo else ():
+        # mmdet 2 had CLASSES.
+        if hint := nearest(key.lower(), {"classes"}):
+            raise UserError(f"nothing reads {place}.metainfo.{key}\n{hint}")
+
+
+def _looked_up(*classes: type) -> set[str]:
+    files = {cls.__module__ for own in classes for cls in own.__mro__}
     sources = [inspect.getsource(sys.modules[name]) for name in files if not name.startswith(("torch", "builtins"))]
     return {quoted or attribute for source in sources for quoted, attribute in LOOKED_UP.findall(source)}
 

@@ -8,10 +8,12 @@ import logging
 import math
 import os
 import tempfile
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote
 
 import numpy
 import torch
@@ -79,7 +81,7 @@ def pass_image(part: Part, index: int, with_files: bool = False, with_sample: bo
             result = transform(result)
         except Exception as error:
             # Whatever it raises, training would raise it too.
-            passed.problem = _problem(error, path)
+            passed.problem = _problem(error, os.path.abspath(path), f"{type(transform).__name__}: ")
             return passed
         if size is None and result is not None and isinstance(result.get("img"), numpy.ndarray):
             size = result["img"].shape[1::-1]
@@ -108,14 +110,14 @@ def _flat_box(instances: list, size: tuple) -> str:
     return ""
 
 
-def _problem(error: Exception, path: str) -> tuple[Kind, str]:
+def _problem(error: Exception, place: str, step: str = "") -> tuple[Kind, str]:
     reason = reason_of(error)
     if isinstance(error, FileNotFoundError):
-        return Kind.IMAGE_MISSING, os.path.abspath(path)
+        return Kind.IMAGE_MISSING, place
     for sign in ("cannot decode the image", "failed to load image", "imdecode", "image file is empty"):
         if sign in f"{reason}{error}":
-            return Kind.IMAGE_BROKEN, os.path.abspath(path)
-    return Kind.PIPELINE, f"{os.path.abspath(path)}: {reason}"
+            return Kind.IMAGE_BROKEN, place
+    return Kind.PIPELINE, f"{place}: {step}{reason}"
 
 
 def _count(result: dict, before: int) -> int:
@@ -218,22 +220,37 @@ def _file_sizes(paths: list[str]) -> dict[str, int]:
     for folder in {os.path.dirname(path) for path in paths}:
         # A name with a null character is a ValueError.
         with contextlib.suppress(OSError, ValueError), os.scandir(folder or ".") as files:
-            sizes.update({os.path.join(folder, file.name): file.stat().st_size for file in files if file.is_file()})
+            for file in files:
+                # A link that goes round in a circle.
+                with contextlib.suppress(OSError):
+                    if file.is_file():
+                        sizes[os.path.join(folder, file.name)] = file.stat().st_size
     return sizes
 
 
 def _beside(path: str) -> str:
-    """What to do about an image that is not there but has a file of the same name and another ending beside it."""
+    """What to do about an image that is not there but has a file of nearly its name beside it."""
     folder, name = os.path.split(path)
+    if "\\" in name:
+        return "Its name has backslashes, which are no folders here: write / in file_name."
     stem, ending = os.path.splitext(name)
     with contextlib.suppress(OSError, ValueError):
-        for other in sorted(os.listdir(folder)):
-            if other != name and os.path.splitext(other)[0].casefold() == stem.casefold():
+        others = [other for other in sorted(os.listdir(folder)) if other != name]
+        for other in others:
+            if _plain(other) == _plain(name) and other.casefold() != name.casefold():
+                return f"{other!r} is there, {name!r} is asked for: write the file's own name into the annotations."
+        for other in others:
+            if os.path.splitext(other)[0].casefold() == stem.casefold():
                 return (
                     f"{other} is beside it, but {ending} is asked for (in VOC's format always): rename or link it, "
                     f"ln -s {other} {name}. The content decides how it is decoded."
                 )
     return ""
+
+
+def _plain(name: str) -> str:
+    """A name without what differs between file systems, web addresses and lists: accents, %20, case, spaces."""
+    return unicodedata.normalize("NFC", unquote(name)).strip().casefold()
 
 
 class _Images(Dataset):
@@ -286,6 +303,7 @@ def try_some_images(cfg: Config, walk: Walk, phase: str) -> None:
                     objects += passed.objects
                     sample = sample or passed.sample
             try_evaluators(cfg, walk, part, sample)
+        find_not_packed(walk, phase)
         if phase == "train" and not walk.breaks:
             find_nothing_learned(walk, objects or sum(map(_first_objects, walk.of(phase))))
 
@@ -299,6 +317,24 @@ def _first_objects(part: Part) -> int:
             if passed.objects or passed.problem:
                 return passed.objects
     return 0
+
+
+def find_not_packed(walk: Walk, phase: str) -> None:
+    """Finds that the pipelines of a phase give something else than what a detector takes."""
+    whole, place = walk.whole.get(phase), f"{phase}_dataloader.dataset"
+    if not whole or walk.breaks:
+        return
+    try:
+        sample = whole[0]
+    except Exception as error:
+        walk.findings.add(*_problem(error, f"{place}[0]"))
+        return
+    lacks = [key for key in ("inputs", "data_samples") if key not in sample] if isinstance(sample, dict) else []
+    if lacks:
+        where = f"{place} gives no {' and no '.join(lacks)}"
+        walk.findings.add(
+            Kind.PIPELINE, where, "Let its pipeline begin with LoadImageFromFile and end with PackDetInputs."
+        )
 
 
 def find_nothing_learned(walk: Walk, objects: int) -> None:

@@ -21,8 +21,8 @@ from ghm_mmdet.errors import RefusedCheckpointError, UserError, print_notice
 
 # Reading a larger file twice would cost more than the mistake; its end alone is looked at.
 LARGEST_PARSED_ANNOTATION = 256 * 2**20
-# What costs a training nothing is left to check_dataset.
-QUIET = (Kind.BORDER, Kind.BOX_TWICE, Kind.IMAGE_TWICE, Kind.IMAGE_SIZE)
+# What costs a training nothing is left to check_dataset, unless it is one in ten.
+QUIET = (Kind.BORDER, Kind.BOX_TWICE)
 
 
 def check_data(cfg: Config, phases: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
@@ -45,7 +45,7 @@ def check_data(cfg: Config, phases: tuple[str, ...]) -> dict[str, tuple[str, ...
     _raise_first(cfg, walk)
     for part in walk.parts:
         for kind, finding in part.findings.suspicious.items():
-            if kind not in QUIET:
+            if kind not in QUIET or (part.file and finding.count * 10 > part.file.objects):
                 print_notice(f"{part.place}: {kind.text}: {finding.count:,}, {finding.places[0]}")
     return {place: part.classes for part in walk.parts for place in part.places if part.classes}
 

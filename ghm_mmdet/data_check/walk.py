@@ -32,6 +32,7 @@ from ghm_mmdet.data_check.annotation_files import (
     shown,
 )
 from ghm_mmdet.data_check.findings import Findings, Kind
+from ghm_mmdet.data_check.model_keys import check_data_set_keys
 from ghm_mmdet.errors import UserError, explain
 
 # COCO's limits of a small and a medium object.
@@ -145,7 +146,12 @@ class _Walker:
             return part
         part = self.by_key[key] = Part([place], [phase], f"{leaf.get('type')} {leaf.get('ann_file')}")
         self.result.parts.append(part)
+        if not isinstance(leaf.get("backend_args") or {}, dict):
+            raise UserError(
+                f"{place}.backend_args is {leaf['backend_args']!r}, not a dict such as dict(backend='local')"
+            )
         data_set = build_part(DATASETS, {**leaf, "lazy_init": True}, place)
+        check_data_set_keys(place, leaf, data_set)
         # Files behind another backend (petrel, lmdb, http) are that backend's to check.
         backend = (leaf.get("backend_args") or {}).get("backend", "local")
         if backend not in ("local", "disk") or "://" in f"{leaf.get('data_root')}{leaf.get('ann_file')}":
@@ -199,7 +205,7 @@ class _Walker:
         if data_set.data_root and not os.path.isdir(data_set.data_root):
             self.missing(part, "data root", data_set.data_root, "data_root")
             return
-        if data_set.ann_file and not os.path.isfile(data_set.ann_file):
+        if (kind or data_set.ann_file) and not os.path.isfile(data_set.ann_file):
             self.missing(part, "annotation file", data_set.ann_file, "ann_file")
         for key, folder in data_set.data_prefix.items():
             if folder and not os.path.isdir(folder):

@@ -108,7 +108,7 @@ def without(what: str, key: str) -> Callable[[dict], None]:
     return lambda content: content[what][1].pop(key)
 
 
-NUMBERS = "boxes that are missing or not finite numbers"
+NUMBERS = "entries with a missing or wrong field"
 # What is changed, whether check_dataset says that it breaks training, and what train says of it.
 COCO = {
     "nothing wrong": (lambda content: None, False, None),
@@ -275,5 +275,5 @@ def test_testing_refuses_it_too(run: Run, data: Path, shapes) -> None:
     content["annotations"][5]["bbox"] = "0 0 9 9"
     (data / "annotations.json").write_text(json.dumps(content))
     code, output = run("test", config, shapes.checkpoint, *work_dir)
-    assert code == 2 and NUMBERS in output and "annotation 6: bbox is 0 0 9 9" in output
+    assert code == 2 and NUMBERS in output and "annotation 6: bbox is '0 0 9 9'" in output
     assert not (data.parent / "test").exists()
