@@ -26,6 +26,11 @@ VARIABLES = {
     *("test_pipeline", "val_pipeline", "train_pipeline", "max_epochs", "max_iters", "num_epochs", "ranks"),
     *("conv_cfg", "norm_cfg", "act_cfg", "tta_cfg"),
 }
+# Entries that are dictionaries, where an option such as train_cfg=3 makes something else of them.
+DICTIONARIES = (
+    *("model", "optim_wrapper", "default_hooks", "visualizer", "log_processor", "env_cfg", "randomness"),
+    *(f"{phase}_{part}" for phase in ("train", "val", "test") for part in ("cfg", "dataloader")),
+)
 SCOPE_HINT = (
     "Anchor heads of ghm_mmdet have density_scope, e.g. type='ghm_mmdet.RetinaHead'; heads without anchors do without."
 )
@@ -50,6 +55,9 @@ def load_config(path: str, options: list[str], *, work_dir: str | None, launcher
         cfg.merge_from_dict(changes)
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise UserError(f"--cfg-options does not fit the config {where}\n{_reason(error)}") from error
+    for name in DICTIONARIES:
+        if cfg.get(name) is not None and not isinstance(cfg[name], dict):
+            raise UserError(f"{name} is {cfg[name]!r}, not a dictionary, in the config {where}")
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get("work_dir") or str(Path("work_dirs") / where.stem)
     return cfg
@@ -63,6 +71,8 @@ def require_parts(cfg: Config, *names: str) -> None:
 
 def leaves(data_set: Any, place: str) -> Iterator[tuple[str, dict]]:
     """Unwraps RepeatDataset, ConcatDataset, MultiImageMixDataset and the like down to the data sets with files."""
+    if not isinstance(data_set, dict):
+        raise UserError(f"{place} is {data_set!r}, not a dictionary that describes a data set")
     if "dataset" in data_set:
         yield from leaves(data_set["dataset"], f"{place}.dataset")
     elif "datasets" in data_set:
@@ -72,13 +82,13 @@ def leaves(data_set: Any, place: str) -> Iterator[tuple[str, dict]]:
         yield place, data_set
 
 
-def evaluators_of(cfg: Config, phase: str) -> Iterator[tuple[str, dict]]:
+def evaluators_of(cfg: Config, phase: str) -> Iterator[tuple[str, Any]]:
     """The metrics of a phase, each with its place in the config."""
     place = f"{phase}_evaluator"
     entry = cfg.get(place) or []
     if isinstance(entry, dict) and "metrics" in entry:
         place, entry = f"{place}.metrics", entry["metrics"]
-    if isinstance(entry, dict):
+    if isinstance(entry, (dict, str)):
         yield place, entry
         return
     for index, inner in enumerate(entry):
@@ -132,6 +142,10 @@ def parse_options(options: list[str]) -> dict:
         key, equals, _ = option.partition("=")
         if not equals or not key or any(not part for part in key.split(".")):
             raise UserError(f"--cfg-options: {option!r} is not of the form key=value or key.subkey=value (no spaces).")
+        if "={" in option:
+            raise UserError(
+                f"--cfg-options takes no dictionary: {option}\nWrite each of its entries, {key}.subkey=value."
+            )
     parser = argparse.ArgumentParser()
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, default={})
     try:

@@ -70,6 +70,13 @@ def explain(error: Exception) -> str | None:
         return f"cannot decode the image {unreadable_image[-1]}\nReplace the file or take it out of the annotations."
     if "!buf.empty()" in text and "imdecode" in text:
         return "an image file is empty\npython tools/check_dataset.py CONFIG names it."
+    in_hook = re.fullmatch(r"(.*unexpected keyword argument .*) in <([\w.]+) object at \w+>", text)
+    if in_hook:
+        return f"the hook {in_hook[2].rpartition('.')[2]}: {in_hook[1]}"
+    if "Expected more than 1 value per channel" in text:
+        return (
+            "batch normalisation has a single value per channel in training\nTake a larger batch_size or larger images."
+        )
     if "insufficient shared memory" in text or "file </torch_" in text:
         return (
             "the shared memory (/dev/shm) is full\n"

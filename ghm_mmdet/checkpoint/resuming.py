@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 import os
 import re
 from functools import partial
@@ -112,17 +114,46 @@ def check_optimizer_resumes(optim_wrapper: OptimWrapper, checkpoint: dict, path:
         found = optim_wrapper.optimizer.param_groups
         lacking = sorted(set.union(*(names - set(group) for names, group in zip(own, found))))
         reason = f"it has no {', '.join(lacking)}" if lacking else ""
+        if not all(isinstance(group.get("lr"), (int, float)) and math.isfinite(group["lr"]) for group in found):
+            reason = "its lr is no finite number"
         for parameter, state in optim_wrapper.optimizer.state.items():
             for name in {"momentum_buffer", "exp_avg", "exp_avg_sq"} & set(state):
                 if state[name] is not None and state[name].shape != parameter.shape:
                     reason = f"a {name} has the shape {tuple(state[name].shape)}, its weight {tuple(parameter.shape)}"
+                elif state[name] is not None and not state[name].isfinite().all():
+                    reason = f"a {name} is not finite"
     except Exception as error:
         # torch and mmengine raise about every class there is.
         reason = f"{type(error).__name__}: {error}"
     if reason:
         raise UserError(
-            f"the optimizer of {path} is another one than optim_wrapper describes: {reason}\n"
+            f"the optimizer of {path} does not fit the one that optim_wrapper describes: {reason}\n"
             f"Resume with the config it was trained with. {ANEW}"
+        )
+
+
+def say_whose_schedule(schedulers: list, checkpoint: dict) -> None:
+    """Says what of param_scheduler does not count, since mmengine goes on with what the checkpoint holds."""
+    states = checkpoint.get("param_schedulers", [])
+    if not isinstance(states, list):
+        return
+    for index, (scheduler, state) in enumerate(zip(schedulers, states)):
+        if scheduler.by_epoch != state.get("by_epoch"):
+            # mmengine has made iterations of the epochs, convert_to_iter_based.
+            continue
+        own = scheduler.state_dict()
+        described = (set(inspect.signature(type(scheduler)).parameters) & set(own)) - {"last_step"}
+        differ = sorted(key for key in described & set(state) if own[key] != state[key])
+        if not described <= set(state):
+            print_notice(
+                f"resume: param_scheduler.{index} is another than the checkpoint's: it takes over the lr there."
+            )
+        elif differ:
+            print_notice(f"resume: param_scheduler.{index} goes on with the checkpoint's {', '.join(differ)}.")
+    if len(schedulers) != len(states):
+        print_notice(
+            f"resume: param_scheduler has {len(schedulers)} schedulers, the checkpoint {len(states)}: "
+            "the lr is not that of a run with either."
         )
 
 
@@ -190,10 +221,10 @@ def checkpoint_files(cfg: Config) -> tuple[Path, list[Path]]:
     template = hook.get("filename_tmpl") or r"(?:epoch|iter)_{}.pth"
     pattern = re.compile(template.replace(".pth", r"\.pth").replace("{}", r"(\d+)"))
     matches = {file: pattern.fullmatch(file.name) for file in folder.glob("*.pth")} if folder.is_dir() else {}
-    steps = {file: int(match[1]) for file, match in matches.items() if match}
+    steps = {file: int(match[1]) for file, match in matches.items() if match and file.is_file()}
     files = sorted(steps, key=lambda file: (file.stat().st_mtime_ns, steps[file]), reverse=True)
     note = work_dir / "last_checkpoint"
-    noted = Path(note.read_text().strip()).name if note.is_file() else ""
+    noted = Path(note.read_text(errors="replace").strip()).name if note.is_file() else ""
     last = next((file for file in files if file.name == noted), None)
     if last is not None:
         ahead = [file for file in files[: files.index(last)] if steps[file] > steps[last]]

@@ -207,13 +207,23 @@ def check_resumable(checkpoint: Mapping, path: str) -> None:
         )
     from mmengine.logging import MessageHub
 
-    has_place = isinstance(meta, Mapping) and all(isinstance(meta.get(key), int) for key in ("epoch", "iter"))
+    has_place = isinstance(meta, Mapping) and all(
+        isinstance(meta.get(key), int) and meta[key] >= 0 for key in ("epoch", "iter")
+    )
     missing = [
         key for key in ("state_dict", "message_hub", "optimizer") if not isinstance(checkpoint.get(key), Mapping)
     ]
     seed = meta.get("seed") if isinstance(meta, Mapping) else None
     has_seed = seed is None or isinstance(seed, int)
-    has_schedulers = isinstance(checkpoint.get("param_schedulers", []), (list, Mapping))
+    schedulers = checkpoint.get("param_schedulers", [])
+    if isinstance(schedulers, Mapping):
+        # One list for each of several optimizers.
+        schedulers = [
+            state for states in schedulers.values() for state in (states if isinstance(states, list) else [0])
+        ]
+    has_schedulers = isinstance(schedulers, list) and all(
+        isinstance(state, Mapping) and "last_step" in state for state in schedulers
+    )
     lacking = {"meta.epoch and meta.iter": has_place, "meta.seed": has_seed, "param_schedulers": has_schedulers}
     missing += [name for name, is_there in lacking.items() if not is_there]
     if missing:

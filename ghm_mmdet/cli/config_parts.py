@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy
+import torch
 from mmdet import registry as registries
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
@@ -84,6 +85,9 @@ def check_parts(cfg: Config, phases: tuple[str, ...]) -> None:
         ("auto_scale_lr", cfg.get("auto_scale_lr"), {"base_batch_size", "enable"}),
     ):
         _check_names(cfg, place, entry or {}, known)
+    seed = (cfg.get("randomness") or {}).get("seed")
+    if seed is not None and not (isinstance(seed, int) and 0 <= seed < 2**32):
+        raise UserError(f"randomness.seed is {seed!r}, not a whole number from 0 to 2**32 - 1: {cfg.filename}")
     for index, entry in enumerate(_listed((cfg.get("visualizer") or {}).get("vis_backends"))):
         package = BACKEND_PACKAGES.get(str(entry.get("type")).rpartition(".")[2])
         if package and find_spec(package) is None:
@@ -101,6 +105,8 @@ def build_optimizer(cfg: Config, model: nn.Module) -> OptimWrapper | None:
     """
     try:
         wrapper = build_optim_wrapper(model, copy.deepcopy(cfg.optim_wrapper))
+        if getattr(wrapper, "clip_grad_kwargs", None):
+            wrapper.clip_func([nn.Parameter(torch.zeros(1))], **wrapper.clip_grad_kwargs)
     except MISTAKES as error:
         if "process group" in str(error):
             return None
@@ -108,12 +114,15 @@ def build_optimizer(cfg: Config, model: nn.Module) -> OptimWrapper | None:
     return wrapper if isinstance(wrapper, OptimWrapper) else None
 
 
-def check_schedulers(cfg: Config, optim_wrapper: OptimWrapper) -> None:
-    """Builds the schedulers on the optimizer, whose learning rates they change."""
+def check_schedulers(cfg: Config, optim_wrapper: OptimWrapper) -> list[Any]:
+    """Builds the schedulers on the optimizer, whose learning rates they change, and returns them."""
+    built = []
     for index, entry in enumerate(_listed(cfg.get("param_scheduler"))):
         entry = {key: value for key, value in entry.items() if key != "convert_to_iter_based"}
         if "type" in entry:
-            _build(cfg, f"param_scheduler.{index}", registries.PARAM_SCHEDULERS, entry, {"optimizer": optim_wrapper})
+            place, arguments = f"param_scheduler.{index}", {"optimizer": optim_wrapper}
+            built.append(_build(cfg, place, registries.PARAM_SCHEDULERS, entry, arguments))
+    return built
 
 
 def _parts(cfg: Config, phases: tuple[str, ...]) -> Iterator[Part]:
@@ -153,8 +162,10 @@ def _parts(cfg: Config, phases: tuple[str, ...]) -> Iterator[Part]:
 
 def _check_part(cfg: Config, part: Part) -> None:
     entry = part.entry
-    if not entry or not isinstance(entry, dict):
+    if not entry:
         return
+    if not isinstance(entry, dict):
+        raise UserError(f"{part.place} is {entry!r}, not a dictionary, in the config {cfg.filename}")
     name = entry.get("type", part.default)
     if name is None:
         above, _, key = part.place.rpartition(".")
@@ -183,6 +194,10 @@ def _check_part(cfg: Config, part: Part) -> None:
         # The annotations are not read twice.
         if accepted and "ann_file" in accepted and "ann_file" not in _required(described):
             entry = {key: value for key, value in entry.items() if key != "ann_file"}
+    if part.registry is registries.HOOKS:
+        for key, value in entry.items():
+            if key.endswith("interval") and not isinstance(value, int):
+                raise UserError(f"{part.place}.{key} is {value!r}, not a whole number, in the config {cfg.filename}")
     if part.registry in (registries.METRICS, registries.HOOKS):
         entry = {key: value for key, value in entry.items() if key not in part.extra}
         _build(cfg, part.place, part.registry, entry, {})
@@ -213,16 +228,16 @@ def _check_names(cfg: Config, place: str, entry: Mapping, known: set[str], owner
         )
 
 
-def _build(cfg: Config, place: str, registry: Registry, entry: dict, default_args: dict) -> None:
+def _build(cfg: Config, place: str, registry: Registry, entry: dict, default_args: dict) -> Any:
     try:
-        registry.build(copy.deepcopy(entry), default_args=default_args)
+        return registry.build(copy.deepcopy(entry), default_args=default_args)
     except UserError:
         raise
     except MISTAKES as error:
         raise _mistake(cfg, place, error) from error
     except RuntimeError:
         # The visualizer of a hook is there in the run only.
-        return
+        return None
 
 
 def _mistake(cfg: Config, place: str, error: Exception) -> UserError:
@@ -260,4 +275,4 @@ def _listed(entries: Any) -> list[dict]:
     if entries is None:
         return []
     entries = entries if isinstance(entries, (list, tuple)) else [entries]
-    return [entry for entry in entries if isinstance(entry, dict)]
+    return list(entries)

@@ -19,6 +19,7 @@ from ghm_mmdet.checkpoint.resuming import (
     checkpoint_files,
     newest_whole_checkpoint,
     protect_checkpoints,
+    say_whose_schedule,
 )
 from ghm_mmdet.checkpoint.safe_loading import (
     SAME_CONFIG,
@@ -94,7 +95,9 @@ def preflight(cfg: Config, *, partial: bool) -> None:
         if optim_wrapper is not None:
             check_optimizer_resumes(optim_wrapper, checkpoint, cfg.load_from)
     if optim_wrapper is not None:
-        check_schedulers(cfg, optim_wrapper)
+        schedulers = check_schedulers(cfg, optim_wrapper)
+        if checkpoint is not None and cfg.resume:
+            say_whose_schedule(schedulers, checkpoint)
     check_pretrained(cfg.model)
     check_work_dir(cfg.work_dir)
     if int(os.environ.get("RANK", 0)) == 0:

@@ -371,7 +371,7 @@ def try_evaluators(cfg: Config, walk: Walk, part: Part, sample: dict | None) -> 
         if evaluates_masks(evaluator) and "ori_shape" in found:
             given["pred_instances"]["masks"] = torch.ones(1, *found.ori_shape[:2], dtype=torch.bool)
         try:
-            _evaluate(evaluator, name, walk.truth.get(name), part.data_set.metainfo, given)
+            walk.metrics[name] = _evaluate(evaluator, name, walk.truth.get(name), part.data_set.metainfo, given)
         except UserError:
             raise
         except Exception as error:
@@ -382,8 +382,8 @@ def try_evaluators(cfg: Config, walk: Walk, part: Part, sample: dict | None) -> 
             walk.findings.add(Kind.EVALUATOR, where, advice if packed else "")
 
 
-def _evaluate(evaluator: dict, name: str, truth: dict | None, metainfo: dict, given: dict) -> None:
-    """One image, with no more of the ground truth than its own; mmdet's logger and printed tables are kept quiet."""
+def _evaluate(evaluator: dict, name: str, truth: dict | None, metainfo: dict, given: dict) -> set[str]:
+    """Evaluates one image with its own ground truth alone, without a word; returns the names of what comes out."""
     logger = MMLogger.get_current_instance()
     level = logger.level
     with tempfile.TemporaryDirectory() as folder, quiet():
@@ -408,6 +408,6 @@ def _evaluate(evaluator: dict, name: str, truth: dict | None, metainfo: dict, gi
         logger.setLevel(logging.CRITICAL + 1)
         try:
             metric.process({}, [given])
-            metric.compute_metrics(metric.results)
+            return {f"{metric.prefix}/{key}" for key in metric.compute_metrics(metric.results)}
         finally:
             logger.setLevel(level)

@@ -17,7 +17,7 @@ from ghm_mmdet.data_check.annotation_files import shown
 from ghm_mmdet.data_check.findings import Kind
 from ghm_mmdet.data_check.pipeline import try_some_images
 from ghm_mmdet.data_check.walk import Walk, walk_data
-from ghm_mmdet.errors import RefusedCheckpointError, UserError, print_notice
+from ghm_mmdet.errors import RefusedCheckpointError, UserError, nearest, print_notice
 
 # Reading a larger file twice would cost more than the mistake; its end alone is looked at.
 LARGEST_PARSED_ANNOTATION = 256 * 2**20
@@ -43,6 +43,7 @@ def check_data(cfg: Config, phases: tuple[str, ...]) -> dict[str, tuple[str, ...
     for phase in walk.whole:
         try_some_images(cfg, walk, phase)
     _raise_first(cfg, walk)
+    _check_monitored(cfg, walk)
     for part in walk.parts:
         for kind, finding in part.findings.suspicious.items():
             if kind not in QUIET or (part.file and finding.count * 10 > part.file.objects):
@@ -59,6 +60,24 @@ def _raise_first(cfg: Config, walk: Walk) -> None:
             what = [place, "" if kind in (Kind.PATH, Kind.ANNOTATION_FILE) else kind.text, f"{finding.places[0]}{more}"]
             advice = finding.advice or f"All that is wrong with the data: python tools/check_dataset.py {cfg.filename}"
             raise UserError(": ".join(filter(None, what)) + f"\n{advice}")
+
+
+def _check_monitored(cfg: Config, walk: Walk) -> None:
+    """Raises UserError for a metric that a hook waits for and no evaluator gives; it would fail after an epoch."""
+    given = [walk.metrics.get(place, set()) for place, _ in evaluators_of(cfg, "val")]
+    if "val" not in walk.whole or not given or not all(given):
+        # What a metric of another kind gives is not known.
+        return
+    names = set[str]().union(*given)
+    hooks = {"default_hooks.checkpoint": (cfg.get("default_hooks") or {}).get("checkpoint") or {}}
+    hooks |= {f"custom_hooks.{index}": hook for index, hook in enumerate(cfg.get("custom_hooks") or [])}
+    for place, hook in hooks.items():
+        for key in ("save_best", "monitor"):
+            wanted: Any = hook.get(key) or []
+            for name in [wanted] if isinstance(wanted, str) else wanted:
+                if name not in {"auto", *names}:
+                    hint = nearest(name, names) or f"Take one of {', '.join(sorted(names))}."
+                    raise UserError(f"{place}.{key}: the evaluators give no {name!r}\n{hint}")
 
 
 def enter_default_scope(cfg: Config) -> None:

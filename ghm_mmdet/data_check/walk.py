@@ -82,11 +82,13 @@ class Walk:
 
     whole: by phase, the data set that the config describes, built over the parts.
     truth: what the annotation files of evaluators hold, by the evaluator's place.
+    metrics: the names of what a metric gives, by the evaluator's place.
     """
 
     parts: list[Part] = field(default_factory=list)
     whole: dict[str, Any] = field(default_factory=dict)
     truth: dict[str, dict] = field(default_factory=dict)
+    metrics: dict[str, set[str]] = field(default_factory=dict)
     findings: Findings = field(default_factory=Findings)
 
     def of(self, phase: str) -> list[Part]:

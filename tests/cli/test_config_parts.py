@@ -68,6 +68,15 @@ MISTAKES = {
     f"{HOOKS}.logger.intrval=2": ["'intrval'", "'interval'", f"{HOOKS}.logger"],
     f"{HOOKS}.chekpoint.interval=2": [f"{HOOKS}.chekpoint has no type", "'checkpoint'"],
     "custom_hooks.0.type=EMAHok": ["unknown type 'EMAHok'", "'EMAHook'"],
+    f"{HOOKS}.checkpoint.interval=often": [f"{HOOKS}.checkpoint.interval is 'often'"],
+    f"{HOOKS}.checkpoint=CheckpointHook": [f"{HOOKS}.checkpoint is 'CheckpointHook', not a dictionary"],
+    "custom_hooks=[EMAHook]": ["custom_hooks.0 is 'EMAHook', not a dictionary"],
+    "param_scheduler=ConstantLR": ["param_scheduler.0 is 'ConstantLR', not a dictionary"],
+    "val_evaluator=CocoMetric": ["val_evaluator is 'CocoMetric', not a dictionary"],
+    "optim_wrapper.clip_grad.max_norm=big": ["optim_wrapper", "'big'"],
+    "optim_wrapper.clip_grad.max_nrm=3": ["optim_wrapper", "'max_nrm'"],
+    "randomness.seed=-5": ["randomness.seed is -5"],
+    "randomness.seed=abc": ["randomness.seed is 'abc'"],
     "randomness.sed=3": ["'sed'", "'seed'", "randomness"],
     "env_cfg.cudnn_benchmrk=True": ["'cudnn_benchmrk'", "'cudnn_benchmark'"],
     "log_processor.window_sise=3": ["'window_sise'", "'window_size'", "log_processor"],
@@ -117,6 +126,19 @@ def test_another_loop_and_what_only_a_config_of_ones_own_has(config: Path) -> No
 @pytest.mark.parametrize(("option", "expected"), READ_BY_NOTHING.items())
 def test_options_that_nothing_reads(config: Path, option: str, expected: list[str]) -> None:
     with pytest.raises(UserError, match=f"nothing reads the entry {expected[0]}.*\nDid you mean {expected[1]}"):
+        load(config, option)
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        ("train_cfg=[3]", r"train_cfg is \[3\], not a dictionary"),
+        ("train_dataloader=4", "train_dataloader is 4, not a dictionary"),
+        ('train_cfg={"max_iters":3}', "takes no dictionary.*\nWrite each of its entries, train_cfg.subkey=value"),
+    ],
+)
+def test_options_in_place_of_a_dictionary(config: Path, option: str, expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
         load(config, option)
 
 

@@ -498,6 +498,27 @@ def test_a_checkpoint_of_the_same_classes_in_another_order():
         check_trained_classes(dict(meta=meta), turned, "a.pth")
 
 
+@pytest.mark.parametrize(
+    ("hooks", "expected"),
+    [
+        (
+            dict(default_hooks=dict(checkpoint=dict(save_best="coco/bbox_map"))),
+            "save_best.*\nDid you mean 'coco/bbox_mAP'",
+        ),
+        (dict(custom_hooks=[dict(type="EarlyStoppingHook", monitor="mAP")]), "custom_hooks.0.monitor.*no 'mAP'"),
+        (dict(default_hooks=dict(checkpoint=dict(save_best=["auto", "coco/bbox_mAP_50"]))), None),
+    ],
+)
+def test_metrics_that_hooks_wait_for(hooks, expected, data):
+    data.write()
+    data.cfg.merge_from_dict(hooks)
+    if expected is None:
+        check_data(data.cfg, ("train", "val"))
+        return
+    with pytest.raises(UserError, match=expected):
+        check_data(data.cfg, ("train", "val"))
+
+
 def test_masks_of_a_detector_without_masks(data):
     data.cfg.val_evaluator.metric = ["bbox", "segm"]
     check_masks(data.cfg, ("val",), SimpleNamespace(with_mask=True))

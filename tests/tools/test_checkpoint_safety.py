@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import ast
+import copy
 import pickle
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +19,11 @@ from mmengine.logging import HistoryBuffer
 from tools.running import REPO, assert_plain, call_tool, pretrained_config, run_tool
 
 from ghm_mmdet.__main__ import COMMANDS, make_parser
-from ghm_mmdet.checkpoint.resuming import newest_whole_checkpoint
+from ghm_mmdet.checkpoint.resuming import checkpoint_files, newest_whole_checkpoint, say_whose_schedule
 from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints, check_resumable, read_checkpoint
+from ghm_mmdet.cli.config_parts import build_optimizer, check_schedulers
+from ghm_mmdet.config import load_config
+from ghm_mmdet.data_check.preflight import enter_default_scope
 from ghm_mmdet.errors import IncompleteCheckpointError, RefusedCheckpointError
 
 
@@ -209,6 +214,16 @@ def test_weights_that_are_no_numbers(fails, shapes, tmp_path: Path) -> None:
     fails("train", [shapes.config, "--resume", tmp_path / "bad.pth"], "is not finite", "bad.pth")
 
 
+def _with_optimizer(whole: dict, lr: float | None = None, momentum: float | None = None) -> dict:
+    changed = copy.deepcopy(whole)
+    for group in changed["optimizer"]["param_groups"]:
+        group["lr"] = group["lr"] if lr is None else lr
+    for state in changed["optimizer"]["state"].values():
+        if momentum is not None:
+            state["momentum_buffer"].fill_(momentum)
+    return changed
+
+
 def odd_checkpoints(whole: dict) -> dict[str, tuple[dict, str]]:
     """By what is odd in them, and what is said about it."""
     hub, meta = whole["message_hub"], whole["meta"]
@@ -226,6 +241,11 @@ def odd_checkpoints(whole: dict) -> dict[str, tuple[dict, str]]:
         "meta is a list": (whole | {"meta": []}, "meta.epoch"),
         "epoch is text": (whole | {"meta": meta | {"epoch": "1"}}, "meta.epoch"),
         "seed is text": (whole | {"meta": meta | {"seed": "x"}}, "meta.seed"),
+        "an epoch below 0": (whole | {"meta": meta | {"epoch": -3}}, "meta.epoch"),
+        "schedulers are numbers": (whole | {"param_schedulers": [1]}, "param_schedulers"),
+        "schedulers of another kind": (whole | {"param_schedulers": {"optim": [{}]}}, "param_schedulers"),
+        "lr is nan": (_with_optimizer(whole, lr=float("nan")), "its lr is no finite number"),
+        "momentum is nan": (_with_optimizer(whole, momentum=float("nan")), "a momentum_buffer is not finite"),
         "param_schedulers is a number": (whole | {"param_schedulers": 3}, "param_schedulers"),
     }
 
@@ -249,8 +269,53 @@ def test_odd_checkpoints_are_not_resumed(fails, shapes, tmp_path: Path) -> None:
 def test_another_optimizer_is_not_resumed(change: str, fails, shapes, tmp_path: Path) -> None:
     config = tmp_path / "other.py"
     config.write_text(f'_base_ = "{shapes.config}"\noptim_wrapper = dict({change})\n')
-    expected = ("is another one than optim_wrapper describes", "epoch_1.pth", "load_from=PATH")
+    expected = ("does not fit the one that optim_wrapper describes", "epoch_1.pth", "load_from=PATH")
     fails("train", [config, "--resume", shapes.run / "epoch_1.pth"], *expected)
+
+
+@pytest.mark.parametrize(
+    ("described", "said"),
+    [
+        (
+            'dict(_delete_=True, type="ConstantLR", factor=0.5, by_epoch=True)',
+            "param_scheduler.0 goes on with the checkpoint's factor",
+        ),
+        (
+            'dict(_delete_=True, type="CosineAnnealingLR", T_max=9)',
+            "param_scheduler.0 is another than the checkpoint's",
+        ),
+        (
+            '[dict(type="ConstantLR", factor=1.0), dict(type="MultiStepLR", milestones=[8])]',
+            "has 2 schedulers, the checkpoint 1",
+        ),
+        ('dict(_delete_=True, type="ConstantLR", factor=1.0, by_epoch=True)', None),
+    ],
+)
+def test_another_schedule_is_said(described, said, shapes, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    config = tmp_path / "other.py"
+    config.write_text(f'_base_ = "{shapes.config}"\nparam_scheduler = {described}\n')
+    cfg = load_config(str(config), [], work_dir=None, launcher="none")
+    enter_default_scope(cfg)
+    schedulers = check_schedulers(cfg, build_optimizer(cfg, torch.nn.Linear(2, 2)))
+    say_whose_schedule(schedulers, torch.load(shapes.run / "epoch_1.pth", weights_only=False))
+    output = capsys.readouterr().err
+    assert said in output if said else not output
+
+
+@pytest.mark.parametrize("newer", ["dangling", "loop", "folder", "note"])
+def test_what_is_no_file_does_not_stop_a_resume(newer, shapes, tmp_path: Path) -> None:
+    work_dir = tmp_path / "run"
+    work_dir.mkdir()
+    shutil.copy(shapes.run / "epoch_1.pth", work_dir)
+    odd = work_dir / "epoch_2.pth"
+    if newer == "note":
+        (work_dir / "last_checkpoint").write_bytes(b"\xff\xfe")
+    elif newer == "folder":
+        odd.mkdir()
+    else:
+        odd.symlink_to({"dangling": "gone", "loop": "epoch_2.pth"}[newer])
+    cfg = load_config(str(shapes.config), [], work_dir=str(work_dir), launcher="none")
+    assert [file.name for file in checkpoint_files(cfg)[1]] == ["epoch_1.pth"]
 
 
 def test_a_training_without_an_iteration_does_not_start(fails, shapes) -> None:
