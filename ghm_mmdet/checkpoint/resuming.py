@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import os
 import re
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from mmengine.config import Config
 from mmengine.fileio import LocalBackend, register_backend
@@ -132,28 +131,27 @@ def check_optimizer_resumes(optim_wrapper: OptimWrapper, checkpoint: dict, path:
         )
 
 
-def say_whose_schedule(schedulers: list, checkpoint: dict) -> None:
-    """Says what of param_scheduler does not count, since mmengine goes on with what the checkpoint holds."""
+def say_whose_schedule(schedulers: list[tuple[dict, Any]], checkpoint: dict) -> None:
+    """Says what of param_scheduler does not count, since mmengine goes on with what the checkpoint holds.
+
+    Args:
+        schedulers: entries of the config, and what is built of them.
+        checkpoint: one that can be resumed.
+    """
     states = checkpoint.get("param_schedulers", [])
     if not isinstance(states, list):
         return
-    for index, (scheduler, state) in enumerate(zip(schedulers, states)):
-        if scheduler.by_epoch != state.get("by_epoch"):
-            # mmengine has made iterations of the epochs, convert_to_iter_based.
-            continue
+    for index, ((entry, scheduler), state) in enumerate(zip(schedulers, states)):
         own = scheduler.state_dict()
-        described = (set(inspect.signature(type(scheduler)).parameters) & set(own)) - {"last_step"}
-        differ = sorted(key for key in described & set(state) if own[key] != state[key])
-        if not described <= set(state):
-            print_notice(
-                f"resume: param_scheduler.{index} is another than the checkpoint's: it takes over the lr there."
-            )
-        elif differ:
-            print_notice(f"resume: param_scheduler.{index} goes on with the checkpoint's {', '.join(differ)}.")
+        described = entry.keys() & own.keys() - {"last_step"}
+        differ = sorted(key for key in described if key not in state or own[key] != state[key])
+        # Where convert_to_iter_based is set, mmengine has made iterations of the epochs.
+        if differ and own["by_epoch"] == state.get("by_epoch"):
+            print_notice(f"resume: param_scheduler.{index} is another than the checkpoint's: {', '.join(differ)}.")
     if len(schedulers) != len(states):
         print_notice(
             f"resume: param_scheduler has {len(schedulers)} schedulers, the checkpoint {len(states)}: "
-            "the lr is not that of a run with either."
+            "the lr will be that of neither."
         )
 
 

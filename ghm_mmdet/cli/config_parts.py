@@ -114,14 +114,14 @@ def build_optimizer(cfg: Config, model: nn.Module) -> OptimWrapper | None:
     return wrapper if isinstance(wrapper, OptimWrapper) else None
 
 
-def check_schedulers(cfg: Config, optim_wrapper: OptimWrapper) -> list[Any]:
-    """Builds the schedulers on the optimizer, whose learning rates they change, and returns them."""
+def check_schedulers(cfg: Config, optim_wrapper: OptimWrapper) -> list[tuple[dict, Any]]:
+    """Builds the schedulers on the optimizer, whose learning rates they change; returns their entries with them."""
     built = []
     for index, entry in enumerate(_listed(cfg.get("param_scheduler"))):
         entry = {key: value for key, value in entry.items() if key != "convert_to_iter_based"}
         if "type" in entry:
             place, arguments = f"param_scheduler.{index}", {"optimizer": optim_wrapper}
-            built.append(_build(cfg, place, registries.PARAM_SCHEDULERS, entry, arguments))
+            built.append((entry, _build(cfg, place, registries.PARAM_SCHEDULERS, entry, arguments)))
     return built
 
 

@@ -278,11 +278,11 @@ def test_another_optimizer_is_not_resumed(change: str, fails, shapes, tmp_path: 
     [
         (
             'dict(_delete_=True, type="ConstantLR", factor=0.5, by_epoch=True)',
-            "param_scheduler.0 goes on with the checkpoint's factor",
+            "param_scheduler.0 is another than the checkpoint's: factor.",
         ),
         (
             'dict(_delete_=True, type="CosineAnnealingLR", T_max=9)',
-            "param_scheduler.0 is another than the checkpoint's",
+            "param_scheduler.0 is another than the checkpoint's: T_max.",
         ),
         (
             '[dict(type="ConstantLR", factor=1.0), dict(type="MultiStepLR", milestones=[8])]',
