@@ -193,7 +193,7 @@ def test_no_anchor_head_is_refused():
     class MixedFCOSHead(DensityScopeMixin, FCOSHead):
         pass
 
-    with pytest.raises(TypeError, match=r"AnchorHead.*MixedFCOSHead is none"):
+    with pytest.raises(TypeError, match=r"AnchorHead.*MixedFCOSHead is no AnchorHead"):
         MixedFCOSHead(num_classes=3, in_channels=4, density_scope="batch")
 
 
