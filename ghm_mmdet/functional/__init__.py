@@ -2,7 +2,6 @@
 
 from .asl1 import asl1_loss
 from .balanced_cross_entropy import balanced_cross_entropy_loss
-from .cleanliness import cleanliness
 from .dr import dr_loss
 from .exact_density import exact_gradient_density
 from .focal_star import focal_star_loss
@@ -11,7 +10,7 @@ from .ghm_r import ghm_r_loss
 from .gradient_norm import classification_gradient_norm, regression_gradient_norm
 from .gradient_scale import focal_gradient_norm, ghm_gradient_norm, smooth_l1_gradient_norm
 from .harmonizing_weight import harmonizing_weight
-from .noisy_anchors import cleanliness_weight, rescaled_cleanliness
+from .noisy_anchors import cleanliness, cleanliness_weight, rescaled_cleanliness
 from .ohem import ohem_loss
 from .optimal_bias import optimal_bias
 from .soft_focal import soft_focal_loss

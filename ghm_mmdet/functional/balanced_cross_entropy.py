@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from . import checks
-from .class_target import dense_target
+from .class_target import checked_pair
 
 
 def balanced_cross_entropy_loss(logits: Tensor, target: Tensor, alpha: float = 0.75) -> Tensor:
@@ -37,10 +36,7 @@ def balanced_cross_entropy_loss(logits: Tensor, target: Tensor, alpha: float = 0
     Source: Focal Loss paper (Lin et al., ICCV 2017, arXiv:1708.02002), equation 3; 0.75 is the best alpha of table 1a.
     """
     checks.check_fraction("alpha", alpha)
-    checks.check_prediction("logits", logits)
-    checks.check_class_target(target, logits)
-    target = dense_target(target, logits)
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits, target = checked_pair(logits, target)
     return alpha_balance(target, alpha) * F.binary_cross_entropy_with_logits(logits, target, reduction="none")
 
 

@@ -28,6 +28,18 @@ def dense_target(target: Tensor, logits: Tensor) -> Tensor:
     return (target.long().unsqueeze(-1) == classes).to(dtype)
 
 
+def checked_pair(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits and the dense target of each, both in float32 (float64 for float64 logits), once they are found to fit.
+
+    Raises:
+        ValueError: ``target`` does not fit ``logits``.
+    """
+    checks.check_prediction("logits", logits)
+    checks.check_class_target(target, logits)
+    dense = dense_target(target, logits)
+    return logits.to(dense.dtype), dense
+
+
 def soft_target(label: Tensor, score: Tensor, logits: Tensor) -> Tensor:
     """A dense target with ``score`` in the column of each sample's own class and 0 elsewhere.
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from . import checks
 from .balanced_cross_entropy import alpha_balance
-from .class_target import dense_target
+from .class_target import checked_pair
 
 
 def focal_star_loss(
@@ -47,9 +46,7 @@ def focal_star_loss(
     checks.check_positive("gamma", gamma)
     checks.check_finite("beta", beta)
     checks.check_fraction("alpha", alpha)
-    checks.check_prediction("logits", logits)
-    checks.check_class_target(target, logits)
-    target = dense_target(target, logits)
-    steep = gamma * logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits, target = checked_pair(logits, target)
+    steep = gamma * logits
     log_probability = target * F.logsigmoid(beta + steep) + (1 - target) * F.logsigmoid(beta - steep)
     return alpha_balance(target, alpha) * log_probability / -gamma

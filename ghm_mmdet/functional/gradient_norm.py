@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..ops import elements
 from . import checks
-from .class_target import dense_target
+from .class_target import checked_pair
 from .harmonized_loss import as_rows
 
 
@@ -38,10 +38,7 @@ def classification_gradient_norm(logits: Tensor, target: Tensor, *, use_sigmoid:
         tensor([[0.5000, 0.5000],
                 [0.5000, 0.5000]])
     """
-    checks.check_prediction("logits", logits)
-    checks.check_class_target(target, logits)
-    dense = as_rows(dense_target(target, logits))
-    rows = as_rows(logits).to(dense.dtype)
+    rows, dense = (as_rows(value) for value in checked_pair(logits, target))
     return elements.gradient_norm("dense" if use_sigmoid else "softmax", rows, dense)
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import checks
-from .class_target import dense_target
+from .class_target import checked_pair
 from .harmonized_loss import as_rows
 
 
@@ -65,16 +65,12 @@ def ohem_loss(
     arXiv:1512.02325), section "Hard negative mining".
     """
     check_ratio(neg_pos_ratio)
-    checks.check_prediction("logits", logits)
-    checks.check_class_target(target, logits)
+    rows, dense = (as_rows(value) for value in checked_pair(logits, target))
     weight = checks.rows_of_weight(weight, logits)
-    rows = as_rows(logits)
     checks.check_count("num_images", num_images)
     if rows.shape[0] % num_images:
         raise ValueError(f"num_images = {num_images} does not divide the number of samples, {rows.shape[0]}")
 
-    rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
-    dense = as_rows(dense_target(target, logits))
     positive = dense > 0
     if weight is None:
         counted = torch.ones_like(positive[:, :1])

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from . import checks
-from .class_target import dense_target
+from .class_target import checked_pair
 
 
 def soft_focal_loss(logits: Tensor, target: Tensor, gamma: float = 2.0, alpha: float = 0.5) -> Tensor:
@@ -40,10 +39,7 @@ def soft_focal_loss(logits: Tensor, target: Tensor, gamma: float = 2.0, alpha: f
     """
     checks.check_not_negative("gamma", gamma)
     checks.check_fraction("alpha", alpha)
-    checks.check_prediction("logits", logits)
-    checks.check_class_target(target, logits)
-    target = dense_target(target, logits)
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits, target = checked_pair(logits, target)
     # p and 1 - p as exponentials: neither their powers nor the gradients of these overflow.
     log_p, log_q = F.logsigmoid(logits), F.logsigmoid(-logits)
     positive = -alpha * target * (gamma * log_q).exp() * log_p

@@ -9,7 +9,7 @@ import torch
 from mmdet.structures.bbox import get_box_tensor
 from torch import Tensor
 
-from ghm_mmdet.functional.cleanliness import cleanliness
+from ghm_mmdet.functional import cleanliness
 from ghm_mmdet.heads.density_scope import RPNHead
 from ghm_mmdet.heads.localization import localization
 from ghm_mmdet.registry import MODELS

@@ -76,13 +76,6 @@ struct Block {
   static constexpr int64_t kRoom = kBlock + 2 * Vec::size();
   float derivative[kRoom], loss[kRoom], pred[kRoom], target[kRoom];
   int32_t region[kRoom];
-
-  // Moves the regions of elements whose target is above 0 to the rows behind.
-  void mark_positives(const float* targets, int64_t size, int32_t rows) {
-    for (int64_t i = 0; i < size; ++i) {
-      region[i] += targets[i] > 0.0f ? rows : 0;
-    }
-  }
 };
 
 // log(1 + exp(x)) by the sigmoid q of -abs(x): max(x, 0) - log(1 - q). The polynomial has the least relative error, 1e-7,
@@ -151,15 +144,26 @@ struct LabelKind {
     });
   }
 
+  // Moves the regions of elements whose target is above 0 to the rows behind.
   void mark_positives(int64_t start, int64_t size, int32_t rows, Block& block) const {
     for_own(start, size, [&](int64_t i) { block.region[i] += rows; });
   }
 };
 
-// Binary cross-entropy of logits against as many targets in [0, 1].
-struct DenseKind {
+// Elements with a target each.
+struct TargetKind {
   Reader target;
 
+  void mark_positives(int64_t start, int64_t size, int32_t rows, Block& block) const {
+    const float* t = target.read(start, size, block.target);
+    for (int64_t i = 0; i < size; ++i) {
+      block.region[i] += t[i] > 0.0f ? rows : 0;
+    }
+  }
+};
+
+// Binary cross-entropy of logits against as many targets in [0, 1].
+struct DenseKind : TargetKind {
   template <bool with_loss>
   void compute(const float* pred, int64_t start, int64_t size, Block& block) const {
     const float* t = target.read(start, size, block.target);
@@ -173,15 +177,10 @@ struct DenseKind {
       }
     }
   }
-
-  void mark_positives(int64_t start, int64_t size, int32_t rows, Block& block) const {
-    block.mark_positives(target.read(start, size, block.target), size, rows);
-  }
 };
 
 // Authentic smooth L1 of the difference between predictions and as many targets.
-struct ASL1Kind {
-  Reader target;
+struct ASL1Kind : TargetKind {
   double mu;
 
   template <bool with_loss>
@@ -196,10 +195,6 @@ struct ASL1Kind {
       block.derivative[i] = difference / root;
       block.loss[i] = root - offset;
     }
-  }
-
-  void mark_positives(int64_t start, int64_t size, int32_t rows, Block& block) const {
-    block.mark_positives(target.read(start, size, block.target), size, rows);
   }
 };
 
@@ -277,9 +272,9 @@ void with_kind(c10::string_view name, const Tensor& pred, const Tensor& target, 
   if (name == "label") {
     function(LabelKind{target.const_data_ptr<int32_t>(), pred.size(1)});
   } else if (name == "dense") {
-    function(DenseKind{Reader(target)});
+    function(DenseKind{{Reader(target)}});
   } else {
-    function(ASL1Kind{Reader(target), mu});
+    function(ASL1Kind{{Reader(target)}, mu});
   }
 }
 

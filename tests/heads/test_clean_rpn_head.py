@@ -5,7 +5,7 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
-from ghm_mmdet.functional.cleanliness import cleanliness
+from ghm_mmdet.functional import cleanliness
 from ghm_mmdet.task_modules import TopNIoUAssigner
 
 GHMC = dict(type="ghm_mmdet.GHMC", bins=10, momentum=0.75, use_sigmoid=True)
