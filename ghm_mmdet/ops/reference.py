@@ -17,16 +17,16 @@ _PIECE_ELSEWHERE = 2**23
 def region_statistics(pred: Tensor, target: Tensor, valid: Tensor | None, kind: str, mu: float, bins: int) -> Tensor:
     # Numbers and losses of targets up to 0 and above, first where an element does not count, then in each region.
     sums = torch.zeros(2, 2 * (bins + 1), dtype=torch.float64, device=pred.device)
-    number_and_loss = sums.new_ones(2, _samples(pred) * pred.shape[1])
+    number, loss_sum = sums
     for _, x, t, v in _pieces(pred, target, valid, kind):
         column = elements.region_as_float(elements.gradient_norm(kind, x, t, mu), bins).add_(1)
         if v is not None:
-            column *= v.to(x.dtype)
+            column *= v
         column.add_(torch.gt(t, 0, out=torch.empty_like(t)), alpha=bins + 1)
-        values = number_and_loss[:, : x.numel()]
-        values[1] = elements.loss(kind, x, t, mu).flatten()
         # By int32, since a CPU converts to that and from it several at a time.
-        sums.scatter_add_(1, column.int().long().flatten().expand(2, -1), values)
+        place = column.int().long().flatten()
+        number.scatter_add_(0, place, number.new_ones(()).expand(place.shape))
+        loss_sum.scatter_add_(0, place, elements.loss(kind, x, t, mu).flatten().double())
     (below, above), losses = sums.view(2, 2, -1)[..., 1:]
     return torch.stack([below + above, above, losses.sum(0)])
 
@@ -53,16 +53,12 @@ def _pieces(
 ) -> Iterator[tuple[slice, Tensor, Tensor, Tensor | None]]:
     """Which samples a piece holds, their predictions and targets as floats, and which of the elements count."""
     dtype = torch.promote_types(pred.dtype, torch.float32)
-    classes = torch.arange(pred.shape[1], device=pred.device, dtype=dtype)
-    for start in range(0, len(pred), _samples(pred)):
-        part = slice(start, start + _samples(pred))
+    samples, channels = pred.shape
+    step = max(1, _PIECE.get(pred.device.type, _PIECE_ELSEWHERE) // max(1, channels))
+    classes = torch.arange(channels, device=pred.device, dtype=dtype)
+    for start in range(0, samples, step):
+        part = slice(start, start + step)
         x, t = pred[part].to(dtype), target[part].to(dtype)
         if kind == "label":
             t = torch.eq(t[:, None], classes, out=torch.empty_like(x))
         yield part, x, t, None if valid is None else valid[part]
-
-
-def _samples(pred: Tensor) -> int:
-    """Number of samples in a piece."""
-    samples, channels = pred.shape
-    return max(1, min(samples, _PIECE.get(pred.device.type, _PIECE_ELSEWHERE) // max(1, channels)))
