@@ -79,6 +79,12 @@ def check_parts(cfg: Config, phases: tuple[str, ...]) -> None:
         loader = cfg.get(f"{phase}_dataloader")
         if loader is not None:
             _check_loader(cfg, f"{phase}_dataloader", loader)
+    sampler = ((cfg.get("train_dataloader") or {}).get("sampler") or {}).get("type")
+    if "train" in phases and "max_epochs" in cfg.train_cfg and "Infinite" in str(sampler):
+        raise UserError(
+            f"train_dataloader.sampler: an epoch of {sampler} has no end, but train_cfg counts them: {cfg.filename}\n"
+            "Take DefaultSampler, or an IterBasedTrainLoop with max_iters."
+        )
     for place, entry, known in (
         ("randomness", cfg.get("randomness"), set(inspect.signature(Runner.set_randomness).parameters)),
         ("env_cfg", cfg.get("env_cfg"), {"cudnn_benchmark", "mp_cfg", "dist_cfg", "resource_limit"}),
@@ -95,6 +101,14 @@ def check_parts(cfg: Config, phases: tuple[str, ...]) -> None:
                 f"visualizer.vis_backends.{index}: {entry['type']} needs {package}, which is not installed.\n"
                 f"pip install {package}, or take the backend out of the config {cfg.filename}"
             )
+
+
+def build_runner(cfg: Config, build: Callable[[Config], Runner]) -> Runner:
+    """Builds the runner; what it refuses, such as validation that is described in part, is a UserError."""
+    try:
+        return build(cfg)
+    except MISTAKES as error:
+        raise _mistake(cfg, "the runner", error) from error
 
 
 def build_optimizer(cfg: Config, model: nn.Module) -> OptimWrapper | None:
@@ -235,14 +249,17 @@ def _build(cfg: Config, place: str, registry: Registry, entry: dict, default_arg
         raise
     except MISTAKES as error:
         raise _mistake(cfg, place, error) from error
-    except RuntimeError:
+    except RuntimeError as error:
+        if registry is registries.METRICS:
+            # A package that it needs is not installed.
+            raise _mistake(cfg, place, error) from error
         # The visualizer of a hook is there in the run only.
         return None
 
 
 def _mistake(cfg: Config, place: str, error: Exception) -> UserError:
     reason = explain(error) or f"{type(error).__name__}: {error}"
-    return UserError(f"{place}: {' '.join(reason.split())}\nin the config {cfg.filename}")
+    return UserError(f"{place}: {' '.join(reason.split())[:300]}\nin the config {cfg.filename}")
 
 
 def _accepted(described: Callable) -> set[str] | None:

@@ -16,7 +16,7 @@ from ghm_mmdet.checkpoint.safe_loading import (
     load_weights,
     read_checkpoint,
 )
-from ghm_mmdet.cli.config_parts import check_parts
+from ghm_mmdet.cli.config_parts import build_runner, check_parts
 from ghm_mmdet.cli.drawn_text import draw_names_as_written
 from ghm_mmdet.cli.quiet_runner import QuietRunner
 from ghm_mmdet.cli.tta import use_test_time_augmentation
@@ -77,7 +77,7 @@ def preflight(cfg: Config) -> None:
 
 def run(cfg: Config, args: argparse.Namespace) -> None:
     draw_names_as_written()
-    runner = RUNNERS.build(cfg) if "runner_type" in cfg else QuietRunner.from_cfg(cfg)
+    runner = build_runner(cfg, RUNNERS.build if "runner_type" in cfg else QuietRunner.from_cfg)
     runner.register_hook(GroundTruthIdsHook())
     if args.out is not None:
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))

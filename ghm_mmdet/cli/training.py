@@ -30,7 +30,7 @@ from ghm_mmdet.checkpoint.safe_loading import (
     read_checkpoint,
 )
 from ghm_mmdet.cli.amp import set_amp_optim_wrapper
-from ghm_mmdet.cli.config_parts import build_optimizer, check_parts, check_schedulers
+from ghm_mmdet.cli.config_parts import build_optimizer, build_runner, check_parts, check_schedulers
 from ghm_mmdet.cli.drawn_text import draw_names_as_written
 from ghm_mmdet.cli.learning_rate import enable_auto_scale, warn_about_batch_size
 from ghm_mmdet.cli.quiet_runner import QuietRunner
@@ -133,7 +133,7 @@ def run(cfg: Config) -> None:
     logging.raiseExceptions = False
     draw_names_as_written()
     with stopped_by_signals(lambda: _where_to_go_on(cfg)):
-        runner = RUNNERS.build(cfg) if "runner_type" in cfg else QuietRunner.from_cfg(cfg)
+        runner = build_runner(cfg, RUNNERS.build if "runner_type" in cfg else QuietRunner.from_cfg)
         protect_checkpoints(runner)
         runner.register_hook(RepeatableEpochHook())
         runner.register_hook(GroundTruthIdsHook())

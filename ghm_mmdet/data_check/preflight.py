@@ -44,6 +44,11 @@ def check_data(cfg: Config, phases: tuple[str, ...]) -> dict[str, tuple[str, ...
         try_some_images(cfg, walk, phase)
     _raise_first(cfg, walk)
     _check_monitored(cfg, walk)
+    for phase in walk.whole:
+        names = [name for place, _ in evaluators_of(cfg, phase) for name in walk.metrics.get(place, ())]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice:
+            raise UserError(f"two of {phase}_evaluator give {twice}\nGive one of them another name: prefix='second'")
     for part in walk.parts:
         for kind, finding in part.findings.suspicious.items():
             if kind not in QUIET or (part.file and finding.count * 10 > part.file.objects):

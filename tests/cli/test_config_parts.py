@@ -6,10 +6,11 @@ import copy
 from pathlib import Path
 
 import pytest
+from mmengine.runner import Runner
 from tools.running import CONFIG
 from torch import nn
 
-from ghm_mmdet.cli.config_parts import build_optimizer, check_parts, check_schedulers
+from ghm_mmdet.cli.config_parts import build_optimizer, build_runner, check_parts, check_schedulers
 from ghm_mmdet.config import load_config, parse_options
 from ghm_mmdet.data_check.preflight import enter_default_scope
 from ghm_mmdet.errors import UserError
@@ -75,6 +76,7 @@ MISTAKES = {
     "val_evaluator=CocoMetric": ["val_evaluator is 'CocoMetric', not a dictionary"],
     "optim_wrapper.clip_grad.max_norm=big": ["optim_wrapper", "'big'"],
     "optim_wrapper.clip_grad.max_nrm=3": ["optim_wrapper", "'max_nrm'"],
+    f"{LOADER}.sampler.type=InfiniteSampler": ["an epoch of InfiniteSampler has no end"],
     "randomness.seed=-5": ["randomness.seed is -5"],
     "randomness.seed=abc": ["randomness.seed is 'abc'"],
     "randomness.sed=3": ["'sed'", "'seed'", "randomness"],
@@ -112,6 +114,12 @@ def test_every_mistake_is_named_in_two_lines(config: Path, monkeypatch: pytest.M
             if said.count("\n") > 1 or any(part not in said for part in expected):
                 wrong[option] = said
     assert not wrong, "\n\n".join(f"{o}: {m}" for o, m in wrong.items())
+
+
+def test_what_the_runner_refuses(config: Path) -> None:
+    cfg = load(config, "val_cfg=None")
+    with pytest.raises(UserError, match="the runner: ValueError: val_dataloader, val_cfg, and val_evaluator"):
+        build_runner(cfg, Runner.from_cfg)
 
 
 def test_another_loop_and_what_only_a_config_of_ones_own_has(config: Path) -> None:

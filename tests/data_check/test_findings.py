@@ -519,6 +519,16 @@ def test_metrics_that_hooks_wait_for(hooks, expected, data):
         check_data(data.cfg, ("train", "val"))
 
 
+def test_two_evaluators_of_one_name(data):
+    data.write()
+    evaluator = data.cfg.val_evaluator.to_dict()
+    data.cfg.val_evaluator = [evaluator, evaluator]
+    with pytest.raises(UserError, match="two of val_evaluator give coco/"):
+        check_data(data.cfg, ("train", "val"))
+    data.cfg.val_evaluator = [evaluator, {**evaluator, "prefix": "second"}]
+    check_data(data.cfg, ("train", "val"))
+
+
 def test_masks_of_a_detector_without_masks(data):
     data.cfg.val_evaluator.metric = ["bbox", "segm"]
     check_masks(data.cfg, ("val",), SimpleNamespace(with_mask=True))
