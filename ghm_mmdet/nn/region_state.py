@@ -117,7 +117,7 @@ class RegionState(nn.Module):
             backend=self.backend,
             **options,
         )
-        return self.loss_weight * loss
+        return loss if self.loss_weight == 1 else self.loss_weight * loss
 
     def _trains(self, reduction: str | None) -> bool:
         """Whether a call is one that the state moves with."""

@@ -116,7 +116,7 @@ def region_statistics(
         ValueError: kind or back end is unknown, or the back end is for another device or not built.
     """
     inputs = _prepared(pred, target, weight, kind, backend)
-    return torch.ops.ghm_mmdet.region_statistics(*inputs, kind, mu, bins, backend)
+    return torch.ops.ghm_mmdet.region_statistics.default(*inputs, kind, mu, bins, backend)
 
 
 def harmonized_gradient(
@@ -137,7 +137,7 @@ def harmonized_gradient(
         The shape and dtype of ``pred``.
     """
     inputs = _prepared(pred, target, weight, kind, backend)
-    return torch.ops.ghm_mmdet.harmonized_gradient(*inputs, kind, mu, region_weight, backend)
+    return torch.ops.ghm_mmdet.harmonized_gradient.default(*inputs, kind, mu, region_weight, backend)
 
 
 def window_count(ordered: Tensor, low: Tensor, high: Tensor, backend: str | None = None) -> Tensor:
@@ -145,7 +145,7 @@ def window_count(ordered: Tensor, low: Tensor, high: Tensor, backend: str | None
 
     All three ascend, float32 or float64, shape (N,); the numbers are in int32.
     """
-    return torch.ops.ghm_mmdet.window_count(ordered, low, high, backend)
+    return torch.ops.ghm_mmdet.window_count.default(ordered, low, high, backend)
 
 
 def above_0(weight: Tensor) -> Tensor:

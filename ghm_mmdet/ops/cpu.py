@@ -87,7 +87,7 @@ def region_statistics(pred: Tensor, target: Tensor, valid: Tensor | None, kind: 
         return reference.region_statistics(pred, target, valid, kind, mu, bins)
     # First, since torch.ops has no such name before the library is loaded.
     inputs = _inputs(pred, target, valid, kind)
-    return torch.ops.ghm_mmdet_cpu.region_statistics(*inputs, kind, mu, bins)
+    return torch.ops.ghm_mmdet_cpu.region_statistics.default(*inputs, kind, mu, bins)
 
 
 def harmonized_gradient(
@@ -96,7 +96,7 @@ def harmonized_gradient(
     if pred.dtype == torch.float64:
         return reference.harmonized_gradient(pred, target, valid, kind, mu, region_weight)
     inputs, table = _inputs(pred, target, valid, kind), region_weight.float().contiguous()
-    return torch.ops.ghm_mmdet_cpu.harmonized_gradient(*inputs, kind, mu, table)
+    return torch.ops.ghm_mmdet_cpu.harmonized_gradient.default(*inputs, kind, mu, table)
 
 
 def window_count(ordered: Tensor, low: Tensor, high: Tensor) -> Tensor:
