@@ -38,6 +38,8 @@ def find_images(source: str) -> list[str]:
     """
     path = Path(source).expanduser()
     if "://" in source:
+        if source.partition("://")[0] not in fileio.backends.prefix_to_backends:
+            raise UserError(f"no way to read this kind of address: {source}\nTake http://, https:// or a path.")
         return [source]
     if path.is_dir():
         images = sorted(file for file in path.iterdir() if file.suffix.lower() in IMG_EXTENSIONS)
@@ -135,9 +137,9 @@ def run(cfg: Config, images: list[str], args: argparse.Namespace) -> None:
 
 
 def _told(image: str, error: Exception | None) -> str:
-    where = os.path.abspath(image)
+    where = image if "://" in image else os.path.abspath(image)
     if error is None:
-        return f"cannot decode the image {where}"
+        return f"cannot decode the image {where}" if os.path.exists(image) else f"cannot read the image {where}"
     height, width = mmcv.imfrombytes(fileio.get(image)).shape[:2]
     return f"cannot predict on the image {where}, {width} x {height}: {' '.join(str(error).split())[:200]}"
 

@@ -117,6 +117,8 @@ def test_bad_input_is_plain(shapes: Shapes, fails, tmp_path: Path) -> None:
         (tmp_path / "notes.txt", "no image, its name must end in", "notes.txt"),
     ):
         fails("predict", [source, shapes.config, shapes.checkpoint], *expected)
+    for address in (f"file://{image}", "ftp://a.b/c.png"):
+        fails("predict", [address, shapes.config, shapes.checkpoint], "no way to read", address, "https://")
     fails("predict", [image, tmp_path / "no.py", shapes.checkpoint], "config not found")
     fails("predict", [image, shapes.config, tmp_path / "no.pth"], "checkpoint not found")
     fails("predict", [image, shapes.config, shapes.checkpoint, "--device", "nothing"], "--device nothing")
