@@ -39,7 +39,7 @@ build: env
 	$(PY) -m build
 
 test: env
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10 -rfEs
 
 test-quick: env
 	$(PY) -m pytest -x -m "not slow" tests/functional tests/ops tests/nn tests/losses
