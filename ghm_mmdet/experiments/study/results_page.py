@@ -293,7 +293,7 @@ class Look:
 
 def looks_of(methods: list[str]) -> dict[str, Look]:
     """How each method is drawn; no two look alike."""
-    looks = {}
+    looks: dict[str, Look] = {}
     for is_ghm, palette, lines, width in (
         (True, GHM_COLOURS, GHM_LINES, 2.4),
         (False, OTHER_COLOURS, OTHER_LINES, 1.6),

@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 # Matplotlib knows no colour that depends on the page, so it draws with stand-ins, which are replaced in the file.
 INK, FAINT, GROUND = "#000100", "#000200", "#000300"
@@ -28,10 +29,10 @@ def page_figure(heights: Sequence[float]) -> tuple[Figure, list[Axes]]:
     Args:
         heights: of the panels in inches.
     """
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
     with rc_context({"text.color": INK, "axes.edgecolor": FAINT, "axes.labelcolor": INK, "font.size": TEXT}):
-        figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained", facecolor=GROUND)
+        figure = Figure(figsize=(WIDTH, sum(heights)), layout=layout, facecolor=GROUND)
         panels = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
     for axes in panels:
         axes.set_facecolor(GROUND)
         axes.spines[["top", "right"]].set_visible(False)
