@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import linecache
 import os
+import re
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -130,10 +133,27 @@ def build_part(registry: Registry, part: dict, place: str) -> Any:
     except UserError:
         raise
     except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
-        reason = explain(error) or f"{type(error).__name__}: {error}"
+        reason = explain(error) or _refusal_of_head(error) or f"{type(error).__name__}: {error}"
         if "unexpected keyword argument 'density_scope'" in reason:
             reason += f"\n{SCOPE_HINT}"
         raise UserError(f"{place}: {reason}") from error
+
+
+def _refusal_of_head(error: Exception) -> str | None:
+    """Plain words for a head that cannot do with the loss that the config gives it, else None."""
+    no_such = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(loss_(?:cls|bbox))'", str(error))
+    if no_such:
+        return f"{no_such[1]} takes no {no_such[2]}: its losses are fixed. Keep them, or take ghm_mmdet.RetinaHead."
+    for frame, number in traceback.walk_tb(error.__traceback__):
+        line = linecache.getline(frame.f_code.co_filename, number)
+        head = type(frame.f_locals.get("self")).__name__
+        read = re.search(r"\b(loss_\w+)\.(\w+)", line)
+        if isinstance(error, AttributeError) and read and f"no attribute {read[2]!r}" in str(error):
+            return f"{head} reads {read[2]} of its {read[1]}, which this loss does not have. Keep {head}'s own."
+        of_a_class = re.search(r"assert isinstance\(.*\b(loss_\w+), (\w+)\)", line)
+        if isinstance(error, AssertionError) and of_a_class:
+            return f"{head} takes no {of_a_class[1]} but {of_a_class[2]}. Keep {head}'s own."
+    return None
 
 
 def parse_options(options: list[str]) -> dict:

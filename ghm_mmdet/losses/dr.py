@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ghm_mmdet.functional import checks, dr_loss
+from ghm_mmdet.losses.known_arguments import refuse_unknown_arguments
 from ghm_mmdet.registry import MODELS
 
 
@@ -57,6 +58,7 @@ class DRLoss(nn.Module):
         dr_loss(torch.zeros(1, 1), torch.zeros(1, dtype=torch.long), **self.settings)
         self.use_sigmoid = use_sigmoid
         self.loss_weight = loss_weight
+        refuse_unknown_arguments(self)
 
     def forward(
         self,

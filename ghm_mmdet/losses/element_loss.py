@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ghm_mmdet.functional import checks
 from ghm_mmdet.functional.harmonized_loss import as_rows
+from ghm_mmdet.losses.known_arguments import refuse_unknown_arguments
 from ghm_mmdet.losses.roi_channels import SigmoidRoIChannels
 
 
@@ -30,6 +31,7 @@ class ElementLoss(nn.Module):
         checks.check_reduction(reduction)
         self.loss_weight = loss_weight
         self.reduction = reduction
+        refuse_unknown_arguments(self)
 
     def element_loss(self, pred: Tensor, target: Tensor) -> Tensor:
         """Loss of each element, the shape of ``pred``."""

@@ -9,6 +9,7 @@ import torch
 from ghm_mmdet import nn
 from ghm_mmdet.errors import UserError
 from ghm_mmdet.losses.backend_notice import BackendNotice
+from ghm_mmdet.losses.known_arguments import refuse_unknown_arguments
 from ghm_mmdet.registry import MODELS
 
 
@@ -32,6 +33,10 @@ class GHMR(BackendNotice, nn.GHMR):
         super().__init__(*args, **kwargs)
         if not in_pixels:
             self._refusal = self.register_forward_pre_hook(_refuse_pixels, with_kwargs=True)
+
+    def _built(self) -> None:
+        super()._built()
+        refuse_unknown_arguments(self)
 
 
 def _refuse_pixels(module: GHMR, args: tuple, kwargs: dict) -> None:

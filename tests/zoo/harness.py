@@ -35,7 +35,9 @@ sys.path[:0] = [str(REPO), str(REPO / "tests")]
 
 from zoo.families import FAMILIES, Family  # noqa: E402
 
+from ghm_mmdet.config import build_part  # noqa: E402
 from ghm_mmdet.data_check.model_check import check_model  # noqa: E402
+from ghm_mmdet.errors import UserError  # noqa: E402
 from ghm_mmdet.functional.class_target import dense_target, soft_target  # noqa: E402
 from ghm_mmdet.losses import GHMC, GHMR  # noqa: E402
 
@@ -146,7 +148,7 @@ def ghm_of(kind: str, loss: dict) -> dict:
 
 def build(config: dict) -> nn.Module:
     torch.manual_seed(0)
-    model = MODELS.build(config)
+    model = build_part(MODELS, config, "model")
     model.init_weights()
     for module in model.modules():
         if hasattr(module, "set_epoch"):
@@ -256,8 +258,8 @@ def _try(family: Family, kinds: set[str]) -> dict[str, Outcome]:
         config.bbox_head.loss_cls = ghm_of("GHM-C", dict(type="FocalLoss"))
     try:
         model = build(config)
-    except Exception as error:
-        raise Refused(one_line(error)) from error
+    except UserError as error:
+        raise Refused(" ".join(str(error).split()).removeprefix("model: ")) from error
     findings = check_model(model, batch_of(family, model, [4, 3]))
     for finding in findings:
         if finding.wrong:
