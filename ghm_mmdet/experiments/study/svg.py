@@ -51,6 +51,11 @@ def write_svg(figure: Figure, path: Path, colours: Mapping[str, tuple[str, str, 
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with rc_context({"svg.hashsalt": "ghm_mmdet", "font.size": TEXT}):
+        # The layout's solver differs by rounding from run to run, which the names of clip paths show.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        for axes in figure.axes:
+            axes.set_position([round(value, 4) for value in axes.get_position().bounds])
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
     text = path.read_text(encoding="utf-8")
     colours = {**PAGE_COLOURS, **colours}
