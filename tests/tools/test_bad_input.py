@@ -153,7 +153,8 @@ def test_voc_data(missing: str | None, shapes, tmp_path: Path) -> None:
     config.write_text(
         f'_base_ = "{shapes.config}"\n'
         f'train_dataloader = dict(dataset=dict(_delete_=True, type="VOCDataset", data_root="{tmp_path}/VOCdevkit/",\n'
-        '    ann_file="VOC2007/ImageSets/Main/train.txt", data_prefix=dict(sub_data_root="VOC2007/"), pipeline=[]))\n'
+        '    ann_file="VOC2007/ImageSets/Main/train.txt", data_prefix=dict(sub_data_root="VOC2007/"),\n'
+        "    pipeline={{_base_.train_dataloader.dataset.pipeline}}))\n"
     )
     cfg = load_config(str(config), [], work_dir=None, launcher="none")
     enter_default_scope(cfg)
