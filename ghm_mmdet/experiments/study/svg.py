@@ -55,7 +55,8 @@ def write_svg(figure: Figure, path: Path, colours: Mapping[str, tuple[str, str, 
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
         for axes in figure.axes:
-            axes.set_position([round(value, 4) for value in axes.get_position().bounds])
+            left, bottom, width, height = (round(value, 4) for value in axes.get_position().bounds)
+            axes.set_position((left, bottom, width, height))
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
     text = path.read_text(encoding="utf-8")
     colours = {**PAGE_COLOURS, **colours}
