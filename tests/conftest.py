@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Iterator
@@ -65,6 +66,16 @@ def own_logger() -> Iterator[None]:
         for handler in logger.handlers:
             handler.close()
     MMLogger._instance_dict.clear()
+
+
+@pytest.fixture(scope="module")
+def index_read_once() -> Iterator[None]:
+    """mmengine reads mmdet's hundred files of published models anew for every base in mmdet."""
+    from mmengine.config import utils as config_utils
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config_utils, "load", functools.cache(config_utils.load))
+        yield
 
 
 @pytest.fixture(scope="session")

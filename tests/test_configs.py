@@ -20,7 +20,6 @@ from mmdet.registry import DATASETS, MODELS
 from mmdet.testing import demo_mm_inputs
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
-from mmengine.config import utils as config_utils
 from mmengine.logging import MessageHub
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
@@ -51,7 +50,7 @@ EXAMPLES |= {"configs/poly1/retinanet_r50_fpn_poly1-1x_coco.py"}
 
 
 @pytest.fixture(autouse=True, scope="module")
-def registered():
+def registered(index_read_once):
     register_all_modules()
 
 
@@ -62,14 +61,6 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def index_read_once():
-    """mmengine reads mmdet's hundred files of published models anew for every base in mmdet."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(config_utils, "load", functools.cache(config_utils.load))
-        yield
 
 
 @pytest.fixture(autouse=True)

@@ -20,26 +20,8 @@ options = {
     "val_dataloader.num_workers": 0,
     "val_dataloader.persistent_workers": False,
 }
-ghm_c = dict(
-    _delete_=True,
-    type="ghm_mmdet.GHMC",
-    use_sigmoid=True,
-    bins=30,
-    momentum=0.75,
-    max_weight=10.0,
-    normalize="positives",
-    loss_weight=1.0,
-)
-ghm_r = dict(_delete_=True, type="ghm_mmdet.GHMR", mu=0.1, bins=10, momentum=0.7, loss_weight=10.0)
 methods = {
     "GHM-C, robust + GHM-R, mu 0.1": dict(
-        config="cards/retinanet_ce_lite0_cards.py",
-        tuned_as="CE, optimal bias",
-        options={
-            "model.bbox_head.density_scope": "batch",
-            "model.bbox_head.loss_cls": ghm_c,
-            "model.bbox_head.loss_bbox": ghm_r,
-        },
+        config="cards/retinanet_ghm-robust_lite0_cards.py", tuned_as="CE, optimal bias"
     ),
 }
-del ghm_c, ghm_r

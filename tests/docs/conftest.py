@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from docs.sandbox import make_sandbox
-from mmengine.config import utils as config_utils
 
 
 @pytest.fixture(scope="session")
@@ -17,8 +14,5 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def index_read_once() -> Iterator[None]:
-    """mmengine reads mmdet's hundred files of published models anew for every base in mmdet."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(config_utils, "load", functools.cache(config_utils.load))
-        yield
+def index_read_once_for_pages(index_read_once: None) -> None:
+    pass
