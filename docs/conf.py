@@ -28,6 +28,8 @@ extensions = [
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"ghm_mmdet {version}"
+html_static_path = ["_static"]
+html_css_files = ["telephone.css"]
 html_math_renderer = "mathml"
 html_show_sourcelink = html_copy_source = False
 myst_enable_extensions = ["dollarmath"]
