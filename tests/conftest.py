@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -22,6 +22,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests come first, so that at the end no worker has a long one for itself."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish() -> None:
+    # Tests of the mathematics run without mmengine too.
+    if "mmengine.config" in sys.modules:
+        import quick_mmengine
+
+        quick_mmengine.remember()
+    # A collection of garbage, which each of mmengine's data sets begins, passes a million objects of modules over.
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -66,16 +76,6 @@ def own_logger() -> Iterator[None]:
         for handler in logger.handlers:
             handler.close()
     MMLogger._instance_dict.clear()
-
-
-@pytest.fixture(scope="module")
-def index_read_once() -> Iterator[None]:
-    """mmengine reads mmdet's hundred files of published models anew for every base in mmdet."""
-    from mmengine.config import utils as config_utils
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(config_utils, "load", functools.cache(config_utils.load))
-        yield
 
 
 @pytest.fixture(scope="session")

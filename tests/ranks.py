@@ -14,10 +14,10 @@ import torch.distributed
 REPO = Path(__file__).resolve().parents[1]
 
 
-def run_ranks(script: str, ranks: int, folder: Path) -> list:
+def run_ranks(script: str, ranks: int, folder: Path, python: str | Path = sys.executable) -> list:
     """Runs `script` as `ranks` processes, and returns what the `rank_main` of each has saved."""
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(REPO), str(REPO / "tests")])}
-    commands = [[sys.executable, script, str(rank), str(ranks), str(folder)] for rank in range(ranks)]
+    commands = [[python, script, str(rank), str(ranks), str(folder)] for rank in range(ranks)]
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) for command in commands]
     errors = [process.communicate()[1] for process in processes]
     assert all(process.returncode == 0 for process in processes), "\n".join(errors)

@@ -50,7 +50,7 @@ EXAMPLES |= {"configs/poly1/retinanet_r50_fpn_poly1-1x_coco.py"}
 
 
 @pytest.fixture(autouse=True, scope="module")
-def registered(index_read_once):
+def registered():
     register_all_modules()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy
@@ -15,6 +14,7 @@ from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from small_detectors import faster_rcnn, retinanet
+from tools.fork_server import forked_python
 from tools.running import environment, write_shapes
 from torch import nn
 from torch.utils.data import Subset
@@ -294,7 +294,6 @@ def test_the_data_set_keeps_its_state(tmp_path, data):
 
 
 RANK = """
-import sys
 from pathlib import Path
 import torch.distributed
 from mmengine.runner import Runner
@@ -318,7 +317,7 @@ torch.distributed.destroy_process_group()
 def test_ranks_share_the_images_and_agree(tmp_path, data):
     script = tmp_path / "rank.py"
     script.write_text(RANK)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script]
+    launch = [forked_python(), "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script]
     tests = Path(__file__).resolve().parent
     path = f"{tests}{os.pathsep}{tests.parent}"
     done = subprocess.run(

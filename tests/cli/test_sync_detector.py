@@ -10,6 +10,7 @@ from mmdet.structures import DetDataSample
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from ranks import rank_main, run_ranks
+from tools.fork_server import forked_python
 
 STEPS = 4
 # Of each rank in each step the number of objects in each of its images: shares without an object, and uneven ones.
@@ -88,7 +89,7 @@ def run_rank(rank: int, ranks: int) -> dict:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
-    return run_ranks(__file__, 2, tmp_path_factory.mktemp("ranks"))
+    return run_ranks(__file__, 2, tmp_path_factory.mktemp("ranks"), forked_python())
 
 
 def alone(scope: str) -> tuple[torch.Tensor, torch.Tensor]:

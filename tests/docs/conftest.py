@@ -1,4 +1,4 @@
-"""What the tests of the pages share: the sandbox, made once, and mmdet's index, read once."""
+"""What the tests of the pages share: the sandbox, made once."""
 
 from __future__ import annotations
 
@@ -11,8 +11,3 @@ from docs.sandbox import make_sandbox
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_sandbox(tmp_path_factory.mktemp("clone"))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def index_read_once_for_pages(index_read_once: None) -> None:
-    pass

@@ -2,12 +2,14 @@
 
 `fork_tool` and `ForkedTool` give what `subprocess.run` and `Popen` of the file give: exit code, output, a process, an
 environment and a working directory of its own. A run costs the work of the tool, without five seconds of importing.
+`forked_python()` is a program that stands for Python; what is run here starts its own processes with it.
 What importing itself prints, and what Python reads from the environment when it starts, needs a real process.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import gc
 import json
@@ -15,6 +17,7 @@ import os
 import random
 import runpy
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,20 +25,58 @@ import sys
 import tempfile
 import threading
 import traceback
+import uuid
 from pathlib import Path
 
 TIMEOUT = 300
+# Passes signals on; whatever ends it ends the tool, whose own parent is not the process STARTED_BY.
+PYTHON = """#!{python} -IS
+import json, os, signal, socket, sys
+words = sys.argv[1:]
+if words[0][0] == "-" and words[0] not in ("-c", "-m", "-u"):
+    os.execv(sys.executable, [sys.executable, *words])
+server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+server.connect({address!r})
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda number, _: server.send(b"%d" % number))
+env = dict(os.environ, STARTED_BY=str(os.getppid()))
+request = json.dumps(dict(argv=words, cwd=os.getcwd(), env=env))
+socket.send_fds(server, [request.encode()], [0, 1, 2])
+server.recv(16)
+code = int(server.recv(16))
+if code < 0:
+    if code != -signal.SIGKILL:
+        signal.signal(-code, signal.SIG_DFL)
+    os.kill(os.getpid(), -code)
+os._exit(code)
+"""
 
 
 @functools.cache
-def server() -> socket.socket:
-    """The connection to the server of this process, started at the first call; it ends when this process does."""
-    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    command = [sys.executable, __file__, str(there.fileno())]
-    subprocess.Popen(command, pass_fds=[there.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=env)
+def server() -> tuple[str, Path, socket.socket]:
+    """The address of the server of this process, its Python, and a connection: when that is closed, it ends."""
+    address = f"\0{uuid.uuid4()}"
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(address)
+    listener.listen(100)
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = folder / "python"
+    path.write_text(PYTHON.format(python=sys.executable, address=address))
+    path.chmod(0o755)
+    here, there = socket.socketpair()
+    fds = [listener.fileno(), there.fileno()]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+    command = [sys.executable, __file__, *map(str, fds), str(path)]
+    subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=env)
+    listener.close()
     there.close()
-    return here
+    return address, path, here
+
+
+def forked_python() -> Path:
+    """A program to be called as Python is, with a file, -m or -c."""
+    return server()[1]
 
 
 def fork_tool(script: Path, arguments: list[str], cwd: Path, env: dict[str, str]) -> subprocess.CompletedProcess:
@@ -77,11 +118,12 @@ class ForkedTool:
 
 
 def send_request(argv: list[str], cwd: Path, env: dict[str, str], output: int, error: int) -> tuple[int, socket.socket]:
-    """The id of the process, and the socket that its exit code comes from."""
-    answer, to_answer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with to_answer:
-        request = json.dumps({"argv": argv, "cwd": str(cwd), "env": env}).encode()
-        socket.send_fds(server(), [request], [output, error, to_answer.fileno()])
+    """The id of the process, and the socket that its exit code comes from; when that is closed, the process ends."""
+    answer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    answer.connect(server()[0])
+    request = json.dumps({"argv": argv, "cwd": str(cwd), "env": env}).encode()
+    with open(os.devnull) as nothing:
+        socket.send_fds(answer, [request], [nothing.fileno(), output, error])
     return receive(answer), answer
 
 
@@ -91,59 +133,96 @@ def receive(answer: socket.socket) -> int:
     return int(number)
 
 
-def serve(requests: socket.socket) -> dict:
+def serve(listener: socket.socket, owner: socket.socket) -> dict:
     """Forks for each request. Returns the request in the forked process; in the server it never returns."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
-        message, fds, _, _ = socket.recv_fds(requests, 1 << 20, 3)
-        if not message:
+        if owner in select.select([listener, owner], [], [])[0]:
             os._exit(0)
+        client, _ = listener.accept()
+        # One process waits for the tool, so that the server is free for the next.
         if os.fork() == 0:
             break
-        for fd in fds:
-            os.close(fd)
-    # One process waits for the tool, so that the server is free for the next.
+        client.close()
+    listener.close()
+    owner.close()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    requests.close()
-    *outputs, to_answer = fds
+    message, fds, _, _ = socket.recv_fds(client, 1 << 20, 3)
+    if not message:
+        os._exit(0)
     tool = os.fork()
-    for number, fd in enumerate(outputs, 1):
+    for number, fd in enumerate(fds):
         if tool == 0:
             os.dup2(fd, number)
         os.close(fd)
-    if tool != 0:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        os.write(to_answer, str(tool).encode())
-        _, status = os.waitpid(tool, 0)
-        os.write(to_answer, str(os.waitstatus_to_exitcode(status)).encode())
-        os._exit(0)
-    os.close(to_answer)
-    return json.loads(message)
+    if tool == 0:
+        client.close()
+        return json.loads(message)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    client.send(b"%d" % tool)
+    end = os.pidfd_open(tool)
+    while end not in select.select([end, client], [], [])[0]:
+        number = client.recv(16)
+        os.kill(tool, int(number or signal.SIGKILL))
+        if not number:
+            break
+    _, status = os.waitpid(tool, 0)
+    with contextlib.suppress(OSError):
+        client.send(b"%d" % os.waitstatus_to_exitcode(status))
+    os._exit(0)
+
+
+def run_as_python(words: list[str], path: list[str]) -> None:
+    """What `python WORDS` does, with the folders of PYTHONPATH."""
+    if words[0] == "-u":
+        sys.stdout.reconfigure(write_through=True)
+        del words[0]
+    if words[0] == "-c":
+        sys.argv = ["-c", *words[2:]]
+        sys.path[:0] = ["", *path]
+        exec(compile(words[1], "<string>", "exec"), {"__name__": "__main__"})
+    elif words[0] == "-m":
+        sys.argv = words[1:]
+        sys.path[:0] = [os.getcwd(), *path]
+        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = words
+        sys.path[:0] = [str(Path(words[0]).parent), *path]
+        runpy.run_path(words[0], run_name="__main__")
 
 
 def main() -> None:
     # The folder of this file is no place to import from.
     del sys.path[0]
+    import matplotlib.pyplot  # noqa: F401
+    import mmengine.hub
     import numpy
     import sklearn.datasets  # noqa: F401
+    import torch._dynamo
+    import torch.distributed.run  # noqa: F401
     from mmdet.utils import register_all_modules
 
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    import quick_mmengine
+
+    del sys.path[0]
     register_all_modules(init_default_scope=False)
+    quick_mmengine.remember()
+    mmengine.hub.get_config("mmdet::retinanet/retinanet_r50_fpn_1x_coco.py")
     assert len(os.listdir("/proc/self/task")) == 1, "a fork copies one thread alone"
     assert not [name for name in sys.modules if name.partition(".")[0] == "ghm_mmdet"]
     gc.freeze()
-    request = serve(socket.socket(fileno=int(sys.argv[1])))
+    *fds, python = sys.argv[1:]
+    request = serve(*(socket.socket(fileno=int(fd)) for fd in fds))
     signal.alarm(TIMEOUT)
     random.seed()
     numpy.random.seed()
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
-    sys.argv = request["argv"]
-    # As Python does for a script.
-    sys.path[:0] = [str(Path(sys.argv[0]).parent), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    sys.executable = python
     try:
-        runpy.run_path(sys.argv[0], run_name="__main__")
+        run_as_python(request["argv"], list(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))))
         code = 0
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)

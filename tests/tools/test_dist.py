@@ -1,4 +1,7 @@
-"""The shell scripts: two real ranks without a GPU, and what they hand to srun."""
+"""The shell scripts: two ranks without a GPU, and what they hand to srun.
+
+Their Python is forked from a server that has mmdet already.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tools.fork_server import forked_python
 from tools.running import REPO, assert_plain, environment
 
 from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints, read_checkpoint
@@ -25,9 +29,12 @@ def free_port() -> str:
         return str(free.getsockname()[1])
 
 
-def run_script(script: str, *arguments: object, cwd: Path, **changes: str) -> subprocess.CompletedProcess:
+def run_script(
+    script: str, *arguments: object, cwd: Path, fork: bool = True, **changes: str
+) -> subprocess.CompletedProcess:
     port = changes.pop("PORT", None) or free_port()
-    path = f"{changes.pop('PATH', '')}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    python = forked_python() if fork else Path(sys.executable)
+    path = f"{changes.pop('PATH', '')}{os.pathsep}{python.parent}{os.pathsep}{os.environ['PATH']}"
     env = environment(PORT=port, PATH=path.lstrip(os.pathsep), **changes)
     command = [str(TOOLS / script), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=300)
@@ -156,7 +163,7 @@ class FailHook(Hook):
         (0, "raise UserError('no such thing')", 2, "error: no such thing"),
         (1, "os.kill(os.getpid(), signal.SIGKILL)", 2, SIGKILLED),
         (1, "1 / 0", 1, "error: a rank has failed; its traceback is above"),
-        (1, "os.kill(os.getppid(), signal.SIGTERM)", 143, "stopped by SIGTERM. The newest checkpoint is "),
+        (1, "os.kill(int(os.environ['STARTED_BY']), signal.SIGTERM)", 143, "stopped by SIGTERM. The newest "),
     ],
 )
 def test_a_rank_that_fails_has_the_last_word(rank, what, code, expected, shapes, tmp_path: Path) -> None:
@@ -181,7 +188,7 @@ def test_a_port_in_use(shapes, tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        done = run_script("dist_train.sh", shapes.config, 2, cwd=tmp_path, PORT=port)
+        done = run_script("dist_train.sh", shapes.config, 2, cwd=tmp_path, fork=False, PORT=port)
     assert_plain(done.returncode, done.stderr, f"the port {port} is in use", "PORT=")
 
 

@@ -8,7 +8,6 @@ import pickle
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy
 import pytest
 import torch
 from mmdet.apis import DetInferencer, inference_detector, init_detector
+from tools.fork_server import forked_python
 from tools.running import REPO, Shapes, assert_plain, call_tool, environment
 
 from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints
@@ -201,7 +201,7 @@ def test_snippets_of_the_page_run_in_a_new_process(workspace: Path) -> None:
     snippets = "\n".join(code for kind, code in SNIPPETS if kind == "python")
     assert snippets.count("allow_mmengine_checkpoints()") == 3
     environ = environment(PYTHONPATH=str(REPO))
-    done = subprocess.run([sys.executable, "-c", snippets], cwd=workspace, env=environ, capture_output=True, text=True)
+    done = subprocess.run([forked_python(), "-c", snippets], cwd=workspace, env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     weights = workspace / "work_dirs" / "retinanet_ghm_digits" / "weights.pth"
     with no_safe_globals():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tools.fork_server import ForkedTool, forked_python
 from tools.running import REPO, assert_plain, environment, run_tool
 
 from ghm_mmdet.checkpoint import lock
@@ -46,18 +46,29 @@ def test_a_run_leaves_what_mmdet_users_expect(shapes) -> None:
     ]
 
 
+def fork_train(*arguments: object) -> ForkedTool:
+    return ForkedTool(REPO / "tools" / "train.py", [*map(str, arguments)], Path.cwd(), environment())
+
+
+def read_to(process: ForkedTool, pattern: str) -> str:
+    """What is printed up to the line that has the pattern."""
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if re.search(pattern, line):
+            return "".join(lines)
+    pytest.fail("".join(lines))
+
+
 def test_killed_in_an_epoch_and_resumed_it_ends_as_if_never_killed(shapes, tmp_path: Path) -> None:
     """Kill -9 in the second epoch; the first --resume continues after epoch 1, with the EMA and momentum it had."""
     run = tmp_path / "run"
-    command = [sys.executable, str(REPO / "tools/train.py"), str(shapes.config), "--work-dir", str(run), "--resume"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
-    for line in process.stdout:
-        if "Epoch(train) [2][1/" in line.replace("  ", " "):
-            process.send_signal(signal.SIGKILL)
-            break
-    _, error = process.communicate()
+    process = fork_train(shapes.config, "--work-dir", run, "--resume")
+    output = read_to(process, r"Epoch\(train\) +\[2\]\[1/")
+    process.kill()
+    process.wait()
     assert process.returncode == -signal.SIGKILL
-    assert f"resume: no checkpoint to resume from in {run}, starting from scratch." in error
+    assert f"resume: no checkpoint to resume from in {run}, starting from scratch." in output
     assert not (run / "epoch_2.pth").exists(), "the process went on to the end of the epoch before the kill arrived"
 
     # What a kill during mmengine's own, not atomic, writing leaves behind.
@@ -160,15 +171,6 @@ def test_amp_runs_on_a_cpu_with_one_kept_checkpoint(shapes, tmp_path: Path) -> N
     assert mixed != undisturbed
 
 
-def start(*arguments: object, **options: object) -> subprocess.Popen:
-    command = [sys.executable, "-u", str(REPO / "tools/train.py"), *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
-
-
-def wait_for(process: subprocess.Popen, text: str) -> None:
-    assert any(text in line for line in process.stdout), process.stderr.read()
-
-
 LONG = ("train_cfg.max_epochs=500", "default_hooks.checkpoint.max_keep_ckpts=1")
 
 
@@ -176,14 +178,14 @@ LONG = ("train_cfg.max_epochs=500", "default_hooks.checkpoint.max_keep_ckpts=1")
 def test_a_signal_ends_it_in_one_line_that_names_the_checkpoint(signum, workers, shapes, tmp_path: Path) -> None:
     run = tmp_path / "run"
     options = [*LONG, f"train_dataloader.num_workers={workers}"]
-    process = start(shapes.config, "--work-dir", run, "--cfg-options", *options, env=environment())
-    wait_for(process, "Saving checkpoint at 2 epochs")
-    wait_for(process, "Epoch(train)")
-    process.send_signal(signum)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 128 + signum, error
-    assert "Traceback" not in error
-    last = error.strip().splitlines()[-1]
+    process = fork_train(shapes.config, "--work-dir", run, "--cfg-options", *options)
+    read_to(process, "Saving checkpoint at 2 epochs")
+    read_to(process, r"Epoch\(train\)")
+    os.kill(process.pid, signum)
+    output = process.wait()
+    assert process.returncode == 128 + signum, output
+    assert "Traceback" not in output
+    last = output.strip().splitlines()[-1]
     checkpoint = re.fullmatch(rf"stopped by {signum.name}\. The newest checkpoint is (.*); go on with --resume\.", last)
     read_checkpoint(checkpoint[1])
     assert [path.name for path in run.glob("*.pth")] == [Path(checkpoint[1]).name]
@@ -194,15 +196,15 @@ def test_a_second_training_in_the_folder_does_not_start(shapes, tmp_path: Path, 
     """While the first goes on; when it has been killed, the folder is free at once, whatever its workers do."""
     run = tmp_path / "run"
     options = [*LONG, "train_dataloader.num_workers=1"]
-    process = start(shapes.config, "--work-dir", run, "--cfg-options", *options, env=environment())
+    process = fork_train(shapes.config, "--work-dir", run, "--cfg-options", *options)
     try:
-        wait_for(process, "Saving checkpoint at 1 epochs")
+        read_to(process, "Saving checkpoint at 1 epochs")
         second = run_tool("train.py", shapes.config, "--work-dir", run, "--resume", "--cfg-options", *LONG)
         assert_plain(second.returncode, second.stderr, f"process {process.pid} on", str(run), "--work-dir PATH")
         assert process.poll() is None
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
     # Other tests of this process may hold folders of their own.
     monkeypatch.setattr(lock, "_held", [])
     lock_work_dir(str(run))
@@ -210,9 +212,13 @@ def test_a_second_training_in_the_folder_does_not_start(shapes, tmp_path: Path, 
     held.close()
 
 
-def limit_files() -> None:
-    """As on a disk that has room for logs and none for another checkpoint."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+# As on a disk that has room for logs and none for another checkpoint.
+LIMIT_FILES = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
 def test_a_full_disk_costs_no_checkpoint(shapes, tmp_path: Path) -> None:
@@ -222,9 +228,9 @@ def test_a_full_disk_costs_no_checkpoint(shapes, tmp_path: Path) -> None:
     assert os.path.getsize(run / "epoch_1.pth") > 150_000
     options = ["--cfg-options", "default_hooks.checkpoint.max_keep_ckpts=1"]
     arguments = [shapes.config, "--work-dir", run, "--resume", *options]
-    process = start(*arguments, env=environment(), preexec_fn=limit_files)
-    _, error = process.communicate()
-    assert_plain(process.returncode, error, f"cannot write the checkpoint {run / 'epoch_2.pth'}", "--resume")
+    command = [forked_python(), "-c", LIMIT_FILES, REPO / "tools" / "train.py", *arguments]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, env=environment())
+    assert_plain(done.returncode, done.stderr, f"cannot write the checkpoint {run / 'epoch_2.pth'}", "--resume")
     assert [path.name for path in run.glob("*.pth*")] == ["epoch_1.pth"]
     assert not list(run.glob(".*.part"))
     # What kills leave, and an earlier version did.
