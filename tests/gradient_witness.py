@@ -1,6 +1,6 @@
 """Runs with GradientNormHook in which a second hook keeps what the losses were called with.
 
-A module of its own, so that other processes can import it by name.
+A module of its own, so that a rank can import it by name.
 """
 
 from __future__ import annotations

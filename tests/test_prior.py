@@ -294,6 +294,7 @@ def test_the_data_set_keeps_its_state(tmp_path, data):
 
 
 RANK = """
+import sys
 from pathlib import Path
 import torch.distributed
 from mmengine.runner import Runner

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
 from pathlib import Path
 
 import cv2
@@ -11,14 +12,15 @@ import numpy
 import oracles
 import pytest
 import torch
-from gradient_witness import ONE_EPOCH, Witness, train, train_rank
+from gradient_witness import ONE_EPOCH, Witness, train
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import VISBACKENDS
 from mmengine.runner import Runner
 from mmengine.visualization import BaseVisBackend
 from small_detectors import faster_rcnn, retinanet
-from tools.running import write_shapes
+from tools.fork_server import forked_python
+from tools.running import environment, write_shapes
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ghm_mmdet.checkpoint.safe_loading import allow_mmengine_checkpoints
@@ -460,7 +462,10 @@ def test_mixed_precision(tmp_path, data):
 
 @pytest.mark.slow
 def test_two_ranks_are_added_up_and_one_writes(tmp_path, data):
-    torch.multiprocessing.spawn(train_rank, (str(tmp_path), str(data)), 2)
+    code = "import sys, gradient_witness; gradient_witness.train_rank(int(sys.argv[1]), *sys.argv[2:])"
+    env = environment(PYTHONPATH=str(Path(__file__).resolve().parents[1]))
+    ranks = [subprocess.Popen([forked_python(), "-c", code, str(rank), tmp_path, data], env=env) for rank in range(2)]
+    assert [rank.wait() for rank in ranks] == [0, 0]
     lines = (tmp_path / "run" / FILE_NAME).read_text().splitlines()
     records, _ = read_records(tmp_path / "run")
     # Eight images, two for each rank and iteration.
