@@ -46,8 +46,8 @@ def harmonized_loss(
         if kind == "label":
             target = target.long().clamp(-1, pred.shape[1]).int()
         with torch.no_grad():
-            inputs = (pred.detach(), target, valid, kind, mu)
-            count, positive, loss_sum = ops.region_statistics(*inputs, weighting.bins, weighting.backend)
+            statistics = ops.region_statistics(pred, target, valid, kind, mu, weighting.bins, weighting.backend)
+            count, positive, loss_sum = statistics
             region_weight = weighting.of_regions(count, positive, sum_of_weight)
         loss: Tensor = _SumOfRegions.apply(pred, target, valid, kind, mu, region_weight, loss_sum, weighting.backend)
         return loss

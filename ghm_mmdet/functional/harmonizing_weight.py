@@ -38,7 +38,7 @@ def harmonizing_weight(
     Args:
         count: R_j, integer or floating point, shape (bins,).
         total: N, the number of valid elements (GHM-C) or the sum of their weights (GHM-R), floating point, a scalar of
-            at least 1; its dtype is the result's.
+            at least 1; its dtype is the result's where the counts are integers.
         momentum: a in [0, 1).
         acc_sum: S, floating point, shape (bins,), updated in place; needed when ``momentum`` is above 0.
         acc_norm: floating point, shape (bins,), updated in place; ``None`` leaves the start as it is.
@@ -60,23 +60,24 @@ def harmonizing_weight(
     Source: GHM paper (arXiv:1811.05181), sections "GHM-C Loss" and "Unit Region Approximation"; that n counts the
     regions that are not empty, where the paper has M, is what the authors' release does. Shares and power are ours.
     """
-    count = count.to(total.dtype)
-    filled = count > 0
+    # Few operators, and cheap ones: each costs the same for so few numbers, and together they are most of a call on
+    # little input.
+    count = count if count.is_floating_point() else count.to(total.dtype)
+    empty = count.logical_not()
     density = count
     if momentum > 0:
         if acc_sum is None:
             raise ValueError("acc_sum must be the moving average, shape (bins,), where momentum is above 0, got None")
 
-        def moved(state: Tensor, value: Tensor | float) -> Tensor:
-            new = torch.where(filled, momentum * state + (1 - momentum) * value, state).to(state.dtype)
-            if update_average:
-                state.copy_(new)
-            return new.to(total.dtype)
+        def moved(average: Tensor, value: Tensor) -> Tensor:
+            new = torch.where(empty, average, torch.add(momentum * average, value, alpha=1 - momentum))
+            return (average if update_average else average.clone()).copy_(new).to(count.dtype)
 
         density = moved(acc_sum, count / total) * total if average == "shares" else moved(acc_sum, count)
         if acc_norm is not None:
-            density = density / moved(acc_norm, 1.0)
-    return torch.where(filled, bounded(total / (density * filled.sum()), max_weight, power), 0.0)
+            density = density / moved(acc_norm, torch.ones_like(count))
+    weight = bounded(total / (density * count.count_nonzero()), max_weight, power)
+    return weight.masked_fill(empty, 0.0)
 
 
 def bounded(weight: Tensor, max_weight: float | None, power: float | Tensor) -> Tensor:
@@ -103,9 +104,11 @@ def normalizing_factor(weight: Tensor, count: Tensor, positive: Tensor, normaliz
         normalize: ``"avg_factor"`` or ``"positives"``.
     """
 
-    def over(number: Tensor) -> Tensor:
-        return number.sum() / (weight * number).sum().clamp(min=torch.finfo(weight.dtype).tiny)
+    def over(number: Tensor, all_of_it: Tensor) -> Tensor:
+        return all_of_it / (weight * number).sum().clamp(min=torch.finfo(weight.dtype).tiny)
 
+    elements = over(count, count.sum())
     if normalize == "avg_factor":
-        return over(count)
-    return torch.where(positive.sum() > 0, over(positive), over(count).clamp(max=1))
+        return elements
+    positives = positive.sum()
+    return torch.where(positives > 0, over(positive, positives), elements.clamp(max=1))

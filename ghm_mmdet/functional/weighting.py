@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.distributed
@@ -12,8 +12,7 @@ from . import checks
 from .harmonizing_weight import bounded, harmonizing_weight, normalizing_factor
 
 
-@dataclass(frozen=True)
-class Weighting:
+class Weighting(NamedTuple):
     """The arguments that GHM-C and GHM-R share; see :func:`ghm_mmdet.functional.ghm_c_loss`."""
 
     bins: int
@@ -75,7 +74,7 @@ class Weighting:
             positive: number of those whose target is above 0, the same.
             sum_of_weight: N where it is not the number of elements.
         """
-        total = count.sum() if sum_of_weight is None else sum_of_weight.to(count.dtype)
+        total = count.sum() if sum_of_weight is None else sum_of_weight
         avg_factor = self.avg_factor
         if self.ranks > 1:
             own = avg_factor if isinstance(avg_factor, Tensor) else count.new_full((), avg_factor or 0)
@@ -95,7 +94,7 @@ class Weighting:
             max_weight=self.max_weight,
             power=self.power,
         )
-        return weight * self._factor(weight, count, positive, total, avg_factor)
+        return self._scaled(weight, count, positive, total, avg_factor)
 
     def of_elements(self, density: Tensor, valid: Tensor, positive: Tensor, sum_of_weight: Tensor | None) -> Tensor:
         """Factor of each element with the exact density given, as :meth:`of_regions`; the last three broadcast."""
@@ -103,17 +102,20 @@ class Weighting:
         total = (count.sum() if sum_of_weight is None else sum_of_weight).clamp(min=1)
         # The density of what does not count has no meaning, and a product with 0 would not silence it.
         weight = torch.where(valid, bounded(total / density, self.max_weight, self.power), 0.0)
-        return weight * self._factor(weight, count, positive * count, total, self.avg_factor)
+        return self._scaled(weight, count, positive * count, total, self.avg_factor)
 
-    def _factor(
+    def _scaled(
         self, weight: Tensor, count: Tensor, positive: Tensor, total: Tensor, avg_factor: float | Tensor | None
-    ) -> Tensor | float:
-        """What normalization and reduction multiply all weights by."""
-        factor: Tensor | float = float(self.ranks if self.reduction != "none" else 1)
+    ) -> Tensor:
+        """The weights multiplied by what normalization and reduction multiply all of them by."""
+        divisor: float | Tensor = total
         if self.normalize is not None:
-            factor = factor * normalizing_factor(weight, count, positive, self.normalize)
-            total = (positive if self.normalize == "positives" else count).sum().clamp(min=1)
-            if avg_factor is not None:
+            weight = weight * normalizing_factor(weight, count, positive, self.normalize)
+            if avg_factor is None:
+                divisor = (positive if self.normalize == "positives" else count).sum().clamp(min=1)
+            else:
                 # As mmdet's losses divide.
-                total = torch.zeros_like(total) + avg_factor + torch.finfo(torch.float32).eps
-        return factor / total if self.reduction == "mean" else factor
+                divisor = avg_factor + torch.finfo(torch.float32).eps
+        if self.reduction == "mean":
+            weight = weight / divisor
+        return weight * self.ranks if self.ranks > 1 and self.reduction != "none" else weight
