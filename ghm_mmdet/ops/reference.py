@@ -9,8 +9,8 @@ from torch import Tensor
 
 from . import elements
 
-# Elements in one piece: on a CPU what fits its second-level cache, on a GPU enough to keep it busy.
-_PIECE = {"cpu": 2**17}
+# Elements in one piece: on a CPU what fits the second-level caches of the cores, on a GPU enough to keep it busy.
+_PIECE_OF_A_CORE = 2**15
 _PIECE_ELSEWHERE = 2**23
 
 
@@ -22,7 +22,7 @@ def region_statistics(pred: Tensor, target: Tensor, valid: Tensor | None, kind: 
         column = elements.region_as_float(elements.gradient_norm(kind, x, t, mu), bins).add_(1)
         if v is not None:
             column *= v
-        column.add_(torch.gt(t, 0, out=torch.empty_like(t)), alpha=bins + 1)
+        column.add_(t if kind == "label" else torch.gt(t, 0, out=torch.empty_like(t)), alpha=bins + 1)
         # By int32, since a CPU converts to that and from it several at a time.
         place = column.int().long().flatten()
         number.scatter_add_(0, place, number.new_ones(()).expand(place.shape))
@@ -39,7 +39,11 @@ def harmonized_gradient(
         derivative = elements.derivative(kind, x, t, mu)
         region = elements.region_as_float(derivative.abs(), region_weight.numel()).int()
         derivative *= region_weight.to(x.dtype).index_select(0, region.flatten()).view(x.shape)
-        gradient[part] = derivative if v is None else torch.where(v, derivative, 0)
+        if v is not None:
+            # Also a NaN is cleared, and several at a time, unlike by torch.where.
+            integer = torch.int64 if x.dtype == torch.float64 else torch.int32
+            derivative.view(integer).bitwise_and_(-v.to(integer))
+        gradient[part] = derivative
     return gradient
 
 
@@ -54,7 +58,8 @@ def _pieces(
     """Which samples a piece holds, their predictions and targets as floats, and which of the elements count."""
     dtype = torch.promote_types(pred.dtype, torch.float32)
     samples, channels = pred.shape
-    step = max(1, _PIECE.get(pred.device.type, _PIECE_ELSEWHERE) // max(1, channels))
+    piece = _PIECE_OF_A_CORE * max(2, torch.get_num_threads()) if pred.device.type == "cpu" else _PIECE_ELSEWHERE
+    step = max(1, piece // max(1, channels))
     classes = torch.arange(channels, device=pred.device, dtype=dtype)
     for start in range(0, samples, step):
         part = slice(start, start + step)
