@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import linecache
+import math
 import os
 import re
 import traceback
@@ -13,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, DictAction
+from mmengine.config.config import DELETE_KEY
 from mmengine.registry import Registry
 from mmengine.runner import Runner
 
-from ghm_mmdet.errors import UserError, explain, nearest
+from ghm_mmdet.errors import UserError, described, explain, nearest
 
 # What mmengine, mmdet and this package read of a config.
 READ = {
@@ -58,12 +60,35 @@ def load_config(path: str, options: list[str], *, work_dir: str | None, launcher
         cfg.merge_from_dict(changes)
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise UserError(f"--cfg-options does not fit the config {where}\n{_reason(error)}") from error
+    for name in READ:
+        # Not in a study's options, which are merged later.
+        drop_idle_deletes(cfg._cfg_dict.get(name))
+    nan = _find_nan(cfg._cfg_dict)
+    if nan:
+        raise UserError(f"{nan} is NaN, with which nothing can be compared or learned, in the config {where}")
     for name in DICTIONARIES:
         if cfg.get(name) is not None and not isinstance(cfg[name], dict):
             raise UserError(f"{name} is {cfg[name]!r}, not a dictionary, in the config {where}")
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get("work_dir") or str(Path("work_dirs") / where.stem)
     return cfg
+
+
+def drop_idle_deletes(node: Any) -> None:
+    """Takes out every ``_delete_`` that found nothing to delete; mmengine leaves it, as an argument, in what is new."""
+    if isinstance(node, dict):
+        node.pop(DELETE_KEY, None)
+    # Not the values of a ConfigDict, which imports what it names.
+    for value in dict.values(node) if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ():
+        drop_idle_deletes(value)
+
+
+def _find_nan(node: Any, place: str = "") -> str:
+    """The place of the first NaN in a config, or nothing."""
+    if isinstance(node, float):
+        return place if math.isnan(node) else ""
+    items = dict.items(node) if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else ()
+    return next(filter(None, (_find_nan(inner, f"{place}.{key}".lstrip(".")) for key, inner in items)), "")
 
 
 def require_parts(cfg: Config, *names: str) -> None:
@@ -133,7 +158,7 @@ def build_part(registry: Registry, part: dict, place: str) -> Any:
     except UserError:
         raise
     except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
-        reason = explain(error) or _refusal_of_head(error) or f"{type(error).__name__}: {error}"
+        reason = explain(error) or _refusal_of_head(error) or described(error)
         if "unexpected keyword argument 'density_scope'" in reason:
             reason += f"\n{SCOPE_HINT}"
         raise UserError(f"{place}: {reason}") from error

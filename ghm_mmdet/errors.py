@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import difflib
 import errno
+import linecache
 import os
 import re
 import signal
+import stat
 import sys
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,9 +43,23 @@ def require_file(path: str, what: str) -> None:
     if "://" in path or Path(path).expanduser().is_file():
         return
     where = Path(path).expanduser().absolute()
-    if where.is_dir():
-        raise UserError(f"{what} is a folder, a file is expected: {where}")
-    raise UserError(f"{what} not found: {where}")
+    other = other_than_file(where)
+    raise UserError(f"{what} is {other}, a file is expected: {where}" if other else f"{what} not found: {where}")
+
+
+def other_than_file(path: str | Path) -> str:
+    """What is at the path in place of a file, in words; empty for a file, and where there is nothing.
+
+    Opening a pipe waits for its writer, for ever where there is none.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        # A name with a null character is a ValueError.
+        return ""
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    kinds |= {stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+    return kinds.get(stat.S_IFMT(mode), "")
 
 
 def print_notice(text: str) -> None:
@@ -57,10 +74,20 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     return f"Did you mean {close[0]!r}?" if close else ""
 
 
+def described(error: BaseException) -> str:
+    """The class and text of an error; of one without a text the line of code that raised it."""
+    text = str(error).strip()
+    for frame, number in () if text else traceback.walk_tb(error.__traceback__):
+        owner = frame.f_locals.get("self")
+        line = linecache.getline(frame.f_code.co_filename, number).strip()
+        text = f"{line}, in {frame.f_code.co_name if owner is None else type(owner).__name__}"
+    return f"{type(error).__name__}: {text}"
+
+
 def explain(error: Exception) -> str | None:
     """Plain words for the errors of the stack below that have a known cause outside the code, else None."""
     text = str(error)
-    unknown_type = re.search(r"(\S+) is not in the (\S+) registry", text)
+    unknown_type = re.search(r"(\S+) is not in the (\S.*?) registry", text)
     if isinstance(error, KeyError) and unknown_type:
         name, registry = unknown_type[1].strip("'\""), unknown_type[2]
         return f"unknown type {name!r} in the config: the registry {registry} has no such entry.\n" + TYPE_HINT

@@ -168,11 +168,25 @@ def check_iterations(cfg: Config, checkpoint: dict | None) -> None:
     interval = cfg.train_cfg.get("val_interval", 1)
     if not isinstance(interval, int) or interval < 1:
         raise UserError(f"train_cfg.val_interval is {interval!r}, not a whole number of at least 1.")
+    if checkpoint is not None and cfg.get("resume"):
+        _refuse_other_loop(cfg, checkpoint, by_epoch)
     done = checkpoint["meta"][unit] if checkpoint is not None and cfg.get("resume") else 0
     if done >= most:
         raise UserError(
             f"no iteration to train: {cfg.load_from} is at {unit} {done}, and train_cfg.{key} is {most}.\n"
             f"Train further with --cfg-options train_cfg.{key}=N, N above {done}; or test what is there."
+        )
+
+
+def _refuse_other_loop(cfg: Config, checkpoint: dict, by_epoch: bool) -> None:
+    """Raises UserError when one training counts epochs and the other iterations: lr and place would be wrong."""
+    of_run = re.search(r"^train_cfg = dict\((.*?)^(?=[^\s)])", f"{checkpoint['meta'].get('cfg')}\n#", re.M | re.S)
+    counted = re.findall(r"\bmax_(epochs|iters)=\d", of_run[1] if of_run else "")
+    if counted and ("epochs" in counted) != by_epoch:
+        raise UserError(
+            f"{cfg.load_from} is of a training that counts {counted[0]}, and train_cfg has "
+            f"{'max_epochs' if by_epoch else 'max_iters'}: neither its schedule nor its place in the data fits.\n"
+            "Resume with the config it was trained with. " + ANEW
         )
 
 

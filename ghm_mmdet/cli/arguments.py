@@ -51,6 +51,17 @@ def positive_int(text: str) -> int:
     return int(value)
 
 
+def score(text: str) -> float:
+    """The type of an argument that detections are held against; NaN is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a score in [0, 1]")
+    return value
+
+
 def require_pickle_target(out: str) -> None:
     """Raises UserError unless a pickle file can be written to `out`."""
     path = Path(out).expanduser().absolute()

@@ -14,7 +14,7 @@ import os
 import sys
 
 from ghm_mmdet.cli.arguments import add_cfg_options, positive_int
-from ghm_mmdet.errors import require_file
+from ghm_mmdet.errors import UserError, require_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from ghm_mmdet.data_check.dataset_report import report_dataset
     from ghm_mmdet.data_check.findings import Kind
     from ghm_mmdet.data_check.model_check import check_config_model
+    from ghm_mmdet.data_check.model_trial import try_model
     from ghm_mmdet.data_check.preflight import enter_default_scope
 
     # Its stream is that of the report.
@@ -49,6 +50,11 @@ def run(args: argparse.Namespace) -> int:
     cfg = load_config(args.config, args.cfg_options, work_dir=None, launcher="none")
     enter_default_scope(cfg)
     report = report_dataset(cfg, track, args.max_images, workers=os.cpu_count() or 1)
+    if report.model is not None and not report.breaks:
+        try:
+            try_model(report.model, report.walk.samples)
+        except UserError as error:
+            report.walk.findings.add(Kind.MODEL, *str(error).split("\n", 1))
     if not report.breaks and cfg.get("model") is not None and cfg.get("train_dataloader") is not None:
         for finding in check_config_model(cfg):
             kind = Kind.MODEL if finding.wrong else Kind.MODEL_NOTE

@@ -20,13 +20,14 @@ from mmdet import registry as registries
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper, build_optim_wrapper
+from mmengine.optim.scheduler.param_scheduler import INF
 from mmengine.registry import Registry
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
 from ghm_mmdet.config import evaluators_of
-from ghm_mmdet.errors import TYPE_HINT, UserError, explain, nearest
+from ghm_mmdet.errors import TYPE_HINT, UserError, described, explain, nearest
 
 # What the visualizer's backends import when the run starts.
 BACKEND_PACKAGES = {
@@ -125,7 +126,15 @@ def build_optimizer(cfg: Config, model: nn.Module) -> OptimWrapper | None:
         if "process group" in str(error):
             return None
         raise _mistake(cfg, "optim_wrapper", error) from error
-    return wrapper if isinstance(wrapper, OptimWrapper) else None
+    if not isinstance(wrapper, OptimWrapper):
+        return None
+    most = (wrapper.clip_grad_kwargs or {}).get("max_norm", 1)
+    if not most > 0:
+        # torch would turn the gradient round.
+        raise UserError(f"optim_wrapper.clip_grad.max_norm is {most!r}, not above 0, in the config {cfg.filename}")
+    if not any(group["lr"] > 0 for group in wrapper.optimizer.param_groups):
+        raise UserError(f"nothing would be learned: the lr of optim_wrapper is 0 in the config {cfg.filename}")
+    return wrapper
 
 
 def check_schedulers(cfg: Config, optim_wrapper: OptimWrapper) -> list[tuple[dict, Any]]:
@@ -136,6 +145,9 @@ def check_schedulers(cfg: Config, optim_wrapper: OptimWrapper) -> list[tuple[dic
         if "type" in entry:
             place, arguments = f"param_scheduler.{index}", {"optimizer": optim_wrapper}
             built.append((entry, _build(cfg, place, registries.PARAM_SCHEDULERS, entry, arguments)))
+            groups = optim_wrapper.optimizer.param_groups
+            if built[-1][1].end >= INF and not any(group["lr"] for group in groups) and "ConstantLR" in entry["type"]:
+                raise UserError(f"nothing would be learned: {place} makes the lr 0 for good: {cfg.filename}")
     return built
 
 
@@ -258,7 +270,7 @@ def _build(cfg: Config, place: str, registry: Registry, entry: dict, default_arg
 
 
 def _mistake(cfg: Config, place: str, error: Exception) -> UserError:
-    reason = explain(error) or f"{type(error).__name__}: {error}"
+    reason = explain(error) or described(error)
     return UserError(f"{place}: {' '.join(reason.split())[:300]}\nin the config {cfg.filename}")
 
 

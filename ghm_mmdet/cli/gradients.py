@@ -57,6 +57,7 @@ def run(args: argparse.Namespace) -> None:
     )
     from ghm_mmdet.cli.progress import track
     from ghm_mmdet.config import build_part, load_config, require_parts
+    from ghm_mmdet.data_check.model_trial import try_model
     from ghm_mmdet.data_check.preflight import check_classes, check_data, enter_default_scope
     from ghm_mmdet.gradient_norms.detector_norms import (
         as_numbers,
@@ -74,11 +75,12 @@ def run(args: argparse.Namespace) -> None:
     loader_cfg = cfg[f"{args.split}_dataloader"]
     load_annotations_first(loader_cfg.dataset, f"{args.split}_dataloader.dataset")
     enter_default_scope(cfg)
-    classes = check_data(cfg, (args.split,))
+    walk = check_data(cfg, (args.split,))
     model = build_part(MODELS, cfg.model, "model")
-    check_classes(model, classes)
+    check_classes(model, walk.classes)
     losses, left_out = find_head_losses(model)
     load_weights(model, read_checkpoint(args.checkpoint), args.checkpoint)
+    try_model(model, {"train": walk.samples.get(args.split)})
     for reason in left_out:
         print_notice(reason)
 

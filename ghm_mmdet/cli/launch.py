@@ -79,6 +79,26 @@ def start_process_group(cfg: Any) -> None:
     cfg.model_wrapper_cfg = wrapper
 
 
+def require_same_data(amounts: dict[str, str] | None) -> None:
+    """Raises UserError on all ranks when two machines have other data.
+
+    At the end of an epoch the ranks with more of it would wait for the others, for ever.
+
+    Args:
+        amounts: by its place in the config, what each data set holds, in words; None on ranks that have not looked.
+    """
+    from mmengine.dist import all_gather_object
+
+    first, *others = all_gather_object(amounts)
+    for rank, other in enumerate(others, start=1):
+        for place, held in (other or first).items():
+            if held != first[place]:
+                raise UserError(
+                    f"{place} holds {held} for rank {rank}, {first[place]} for rank 0\n"
+                    "Give all machines the same data, at the same place."
+                )
+
+
 def end_process_group() -> None:
     """Ends the process group after a run that went well, for all ranks together.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from ghm_mmdet.cli.arguments import add_cfg_options, positive_int
+from ghm_mmdet.cli.arguments import add_cfg_options, positive_int, score
 from ghm_mmdet.errors import require_file
 
 
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pred-score-thr",
         "--score-thr",
-        type=float,
+        type=score,
         default=0.3,
         metavar="SCORE",
         help="draw detections of at least this score (default: %(default)s); the JSON holds all",

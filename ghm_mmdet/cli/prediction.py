@@ -26,8 +26,10 @@ from ghm_mmdet.checkpoint.safe_loading import (
 from ghm_mmdet.cli.drawn_text import draw_names_as_written
 from ghm_mmdet.cli.progress import track
 from ghm_mmdet.config import build_part, load_config, require_parts
+from ghm_mmdet.data_check.model_keys import check_model_keys
+from ghm_mmdet.data_check.model_trial import made_up_sample, try_model
 from ghm_mmdet.data_check.preflight import check_work_dir, enter_default_scope
-from ghm_mmdet.errors import UserError, print_notice
+from ghm_mmdet.errors import UserError, other_than_file, print_notice
 
 
 def find_images(source: str) -> list[str]:
@@ -45,7 +47,7 @@ def find_images(source: str) -> list[str]:
         images = sorted(file for file in path.iterdir() if file.suffix.lower() in IMG_EXTENSIONS)
         if not images:
             raise UserError(f"no image ({', '.join(IMG_EXTENSIONS)}) in the folder {path.absolute()}")
-    elif path.is_file():
+    elif path.is_file() or other_than_file(path):
         images = [path]
         if path.suffix.lower() not in IMG_EXTENSIONS:
             raise UserError(f"no image, its name must end in {', '.join(IMG_EXTENSIONS)}: {path.absolute()}")
@@ -72,7 +74,9 @@ def prepare(args: argparse.Namespace) -> Config:
             raise UserError(f"--device {args.device}: {str(error).splitlines()[0]}") from error
     enter_default_scope(cfg)
     model = build_part(MODELS, copy.deepcopy(cfg.model), "model")
+    check_model_keys(cfg.model, model)
     load_weights(model, read_checkpoint(args.checkpoint), args.checkpoint)
+    try_model(model, {"test": made_up_sample()})
     check_work_dir(args.out)
     return cfg
 
@@ -138,6 +142,8 @@ def run(cfg: Config, images: list[str], args: argparse.Namespace) -> None:
 
 def _told(image: str, error: Exception | None) -> str:
     where = image if "://" in image else os.path.abspath(image)
+    if other := other_than_file(image):
+        return f"cannot read the image {where}, it is {other}, not a file"
     if error is None:
         return f"cannot decode the image {where}" if os.path.exists(image) else f"cannot read the image {where}"
     height, width = mmcv.imfrombytes(fileio.get(image)).shape[:2]
@@ -146,6 +152,6 @@ def _told(image: str, error: Exception | None) -> str:
 
 def _is_readable(image: str) -> bool:
     try:
-        return mmcv.imfrombytes(fileio.get(image)) is not None
+        return not other_than_file(image) and mmcv.imfrombytes(fileio.get(image)) is not None
     except (OSError, cv2.error):
         return False

@@ -37,16 +37,18 @@ def run(args: argparse.Namespace) -> None:
 
     from ghm_mmdet.cli.progress import track
     from ghm_mmdet.config import build_part, load_config, require_parts
+    from ghm_mmdet.data_check.model_trial import try_model
     from ghm_mmdet.data_check.preflight import check_classes, check_data, check_logits, enter_default_scope
     from ghm_mmdet.prior import find_dense_heads, init_cfg_with_prior, measure_priors
 
     cfg = load_config(args.config, args.cfg_options, work_dir=None, launcher="none")
     require_parts(cfg, "model", "train_dataloader")
     enter_default_scope(cfg)
-    classes = check_data(cfg, ("train",))
+    walk = check_data(cfg, ("train",))
     model = build_part(MODELS, cfg.model, "model")
-    check_classes(model, classes)
+    check_classes(model, walk.classes)
     check_logits(model)
+    try_model(model, walk.samples)
     heads = find_dense_heads(model, args.module)
     dataset = build_part(DATASETS, cfg.train_dataloader.dataset, "train_dataloader.dataset")
     priors = measure_priors(

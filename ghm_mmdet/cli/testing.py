@@ -22,6 +22,7 @@ from ghm_mmdet.cli.quiet_runner import QuietRunner
 from ghm_mmdet.cli.tta import use_test_time_augmentation
 from ghm_mmdet.config import build_part, load_config, require_parts
 from ghm_mmdet.data_check.model_keys import check_model_keys
+from ghm_mmdet.data_check.model_trial import try_model
 from ghm_mmdet.data_check.preflight import (
     check_classes,
     check_data,
@@ -31,6 +32,7 @@ from ghm_mmdet.data_check.preflight import (
     check_work_dir,
     enter_default_scope,
 )
+from ghm_mmdet.data_check.walk import Walk
 from ghm_mmdet.errors import UserError
 from ghm_mmdet.hooks.ground_truth_ids_hook import GroundTruthIdsHook
 
@@ -56,11 +58,12 @@ def prepare(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def preflight(cfg: Config) -> None:
-    """Checks data, model and checkpoint, then creates the work_dir."""
+def preflight(cfg: Config) -> Walk:
+    """Checks data, model and checkpoint, then creates the work_dir; returns what the data hold."""
     enter_default_scope(cfg)
     check_parts(cfg, ("test",))
-    classes = check_data(cfg, ("test",))
+    walk = check_data(cfg, ("test",))
+    classes = walk.classes
     model = build_part(MODELS, copy.deepcopy(cfg.model), "model")
     # Test-time augmentation wraps the model that the checkpoint is for.
     detector = model.module if "tta_cfg" in cfg.model else model
@@ -71,8 +74,10 @@ def preflight(cfg: Config) -> None:
     checkpoint = read_checkpoint(cfg.load_from)
     load_weights(detector, checkpoint, cfg.load_from)
     check_trained_classes(checkpoint, classes, cfg.load_from)
+    try_model(detector, walk.samples)
     check_work_dir(cfg.work_dir)
     draw_names_as_written(name for names in classes.values() for name in names)
+    return walk
 
 
 def run(cfg: Config, args: argparse.Namespace) -> None:

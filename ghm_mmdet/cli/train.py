@@ -33,7 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from ghm_mmdet.cli.environment import check_stack
-    from ghm_mmdet.cli.launch import end_process_group, is_first_rank_of_node, read_ranks, start_process_group
+    from ghm_mmdet.cli.launch import (
+        end_process_group,
+        is_first_rank_of_node,
+        read_ranks,
+        require_same_data,
+        start_process_group,
+    )
 
     read_ranks(args.launcher, args.local_rank)
     require_file(args.config, "config")
@@ -44,9 +50,9 @@ def run(args: argparse.Namespace) -> None:
     from ghm_mmdet.cli import training
 
     cfg = training.prepare(args)
-    if is_first_rank_of_node():
-        training.preflight(cfg, partial=args.allow_partial_load)
+    walk = training.preflight(cfg, partial=args.allow_partial_load) if is_first_rank_of_node() else None
     start_process_group(cfg)
+    require_same_data(None if walk is None else walk.amounts)
     training.share_checkpoint_choice(cfg)
     training.run(cfg)
     end_process_group()

@@ -37,6 +37,7 @@ from ghm_mmdet.cli.quiet_runner import QuietRunner
 from ghm_mmdet.cli.signals import stopped_by_signals
 from ghm_mmdet.config import build_part, load_config, require_parts
 from ghm_mmdet.data_check.model_keys import check_model_keys
+from ghm_mmdet.data_check.model_trial import try_model
 from ghm_mmdet.data_check.preflight import (
     check_classes,
     check_data,
@@ -47,6 +48,7 @@ from ghm_mmdet.data_check.preflight import (
     check_work_dir,
     enter_default_scope,
 )
+from ghm_mmdet.data_check.walk import Walk
 from ghm_mmdet.hooks.finite_loss_hook import FiniteLossHook
 from ghm_mmdet.hooks.ground_truth_ids_hook import GroundTruthIdsHook
 
@@ -66,12 +68,16 @@ def prepare(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def preflight(cfg: Config, *, partial: bool) -> None:
-    """Checks data, model and checkpoint, creates the work_dir, and puts into `cfg` what `--resume` continues from."""
+def preflight(cfg: Config, *, partial: bool) -> Walk:
+    """Checks data, model and checkpoint, creates the work_dir, and puts into `cfg` what `--resume` continues from.
+
+    Returns what the data hold.
+    """
     enter_default_scope(cfg)
     check_parts(cfg, ("train", "val"))
     check_iterations(cfg, None)
-    classes = check_data(cfg, ("train", "val"))
+    walk = check_data(cfg, ("train", "val"))
+    classes = walk.classes
     model = build_part(MODELS, copy.deepcopy(cfg.model), "model")
     check_model_keys(cfg.model, model)
     check_classes(model, classes)
@@ -98,11 +104,13 @@ def preflight(cfg: Config, *, partial: bool) -> None:
         schedulers = check_schedulers(cfg, optim_wrapper)
         if checkpoint is not None and cfg.resume:
             say_whose_schedule(schedulers, checkpoint)
+    try_model(model, walk.samples)
     check_pretrained(cfg.model)
     check_work_dir(cfg.work_dir)
     if int(os.environ.get("RANK", 0)) == 0:
         lock_work_dir(cfg.work_dir)
         remove_partial_files(checkpoint_files(cfg)[0])
+    return walk
 
 
 def _read_resumable(path: str) -> tuple[str, dict]:

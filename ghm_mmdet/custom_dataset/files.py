@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from ghm_mmdet.errors import UserError
+from ghm_mmdet.errors import UserError, other_than_file
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 READ_SUFFIXES = (*IMAGE_SUFFIXES, ".xml", ".json", ".txt", ".yaml", ".yml", ".names")
@@ -75,6 +75,9 @@ def list_files(root: Path) -> Files:
         for name in sorted(files):
             if not name.startswith("."):
                 path = Path(folder, name)
+                other = other_than_file(path) if path.suffix.lower() in READ_SUFFIXES else ""
+                if other:
+                    raise UserError(f"not a file but {other}: {path}\nTake it away.")
                 by_suffix[path.suffix.lower()].append(path)
     if not by_suffix:
         raise UserError(f"the folder is empty: {root}\nName the folder that holds the images and their labels.")

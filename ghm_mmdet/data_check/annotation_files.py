@@ -17,7 +17,7 @@ from mmdet.datasets import CocoDataset, XMLDataset
 from mmengine.dataset import BaseDataset
 
 from ghm_mmdet.data_check.findings import Findings, Kind, printable
-from ghm_mmdet.errors import UserError
+from ghm_mmdet.errors import UserError, other_than_file
 
 # Beyond this a box is infinite as soon as it is a float32 tensor.
 LARGEST_NUMBER = 3.4e38
@@ -27,6 +27,8 @@ WITHOUT_MARK = "Save it as UTF-8 without one (in an editor, 'UTF-8' in place of 
 VOC_OBJECT = "An object has a name, a bndbox of xmin, ymin, xmax and ymax in pixels, and 0 or 1 as difficult."
 # Annotations round, and VOC's last pixel belongs to the box.
 BORDER = 1
+# Boxes near a border, none near the opposite one: a chance below 1 %.
+LEAST_NEAR = 7
 
 
 @dataclass
@@ -181,7 +183,8 @@ class _Reader:
 
 
 class _CocoReader(_Reader):
-    fit_as_corners = True
+    fit_as_corners = fit_as_centres = True
+    beyond_end = near_end = 0
 
     def read(self, content: dict[str, list]) -> AnnotationFile:
         names = self.category_names(content["categories"])
@@ -215,6 +218,9 @@ class _CocoReader(_Reader):
         beyond = sum(found[kind].count for kind in (Kind.BORDER, Kind.OUTSIDE) if kind in found)
         if beyond and self.fit_as_corners:
             self.findings.add(Kind.CORNERS, f"{beyond:,} boxes are beyond the border, as corners all are inside")
+        elif self.beyond_end and self.fit_as_centres and self.near_end >= LEAST_NEAR:
+            where = f"{self.beyond_end:,} boxes are beyond the right or lower border, as centres all are inside"
+            self.findings.add(Kind.CENTRES, where)
         return self.file
 
     def read_object(self, entry: dict, image: ImageEntry, names: dict) -> None:
@@ -237,6 +243,7 @@ class _CocoReader(_Reader):
             x, y, width, height = entry["bbox"]
             if image.size:
                 self.fit_as_corners &= x < width <= image.size[0] + BORDER and y < height <= image.size[1] + BORDER
+                self.read_as_centres([(x, width, image.size[0]), (y, height, image.size[1])])
             kind = self.look_at_box(image, name, (x, y, x + width, y + height), place)
             if kind is not None:
                 self.file.left_out[kind] += 1
@@ -244,6 +251,19 @@ class _CocoReader(_Reader):
                 self.leave_out(Kind.AREA_FIELD, place())
             else:
                 image.learned += 1
+
+    def read_as_centres(self, sides: list[tuple[float, float, float]]) -> None:
+        """Counts boxes by their distance to the border; each side is given by its start, length and the image's.
+
+        A centre is never nearer than half a box to a border. So boxes read from centres keep half a box away from the
+        left and the upper border, all of them, while they come near the others and lie beyond them. Of boxes read
+        rightly as many are near the one border as near the other, and n near the second and none near the first has
+        the probability 2^-n.
+        """
+        self.beyond_end += any(start + length > whole + BORDER for start, length, whole in sides)
+        for start, length, whole in sides:
+            self.fit_as_centres &= start - length / 2 >= -BORDER and start + length / 2 <= whole + BORDER
+            self.near_end += whole - start - length < length / 2
 
     def category_names(self, categories: list) -> dict[Any, str]:
         """Names by category id; finds what makes mmdet number the classes otherwise than the config does."""
@@ -299,7 +319,9 @@ class _VocReader(_Reader):
             seen.add(name)
             xml_path = os.path.join(data_set.sub_data_root, data_set.ann_subdir, f"{name}.xml")
             if not os.path.isfile(xml_path):
-                self.findings.add(Kind.XML_MISSING, f"{os.path.abspath(xml_path)} (line {number} of the list)")
+                other = other_than_file(xml_path)
+                what = f"{os.path.abspath(xml_path)}{other and f' is {other}, not a file'} (line {number} of the list)"
+                self.findings.add(Kind.XML_MISSING, what)
                 continue
             image = ImageEntry(os.path.join(data_set.sub_data_root, data_set.img_subdir, f"{name}.jpg"), None)
             try:
@@ -317,6 +339,9 @@ class _VocReader(_Reader):
                 self.findings.add(Kind.XML_BROKEN, f"{xml_path}: {error}")
                 continue
             # mmdet takes the size from the image where the file says none.
+            if image.size is None and (other := other_than_file(image.path)):
+                self.findings.add(Kind.IMAGE_MISSING, f"{os.path.abspath(image.path)} is {other}, not a file")
+                continue
             if image.size is None and os.path.isfile(image.path) and cv2.imread(image.path) is None:
                 self.findings.add(Kind.IMAGE_BROKEN, f"{os.path.abspath(image.path)}, and no size in {xml_path}")
                 continue

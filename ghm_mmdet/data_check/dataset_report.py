@@ -38,9 +38,10 @@ MOST_ASSIGNED = 30
 
 @dataclass
 class Report:
-    """The walk over the data, and lines on the anchors matched per object."""
+    """The walk over the data, the config's model, and lines on the anchors matched per object."""
 
     walk: Walk
+    model: Any = None
     anchors: list[str] = field(default_factory=list)
     passed: dict[str, int] = field(default_factory=dict)
 
@@ -109,11 +110,11 @@ def report_dataset(
     if not walk.parts:
         raise UserError(f"the config defines no data set: {cfg.filename}\nInherit a complete config.")
     report = Report(walk)
-    model = None if cfg.get("model") is None else build_part(MODELS, cfg.model, "model")
+    model = report.model = None if cfg.get("model") is None else build_part(MODELS, cfg.model, "model")
     if model is not None:
         check_model_keys(cfg.model, model)
         try:
-            check_classes(model, {place: part.classes for part in walk.parts for place in part.places if part.classes})
+            check_classes(model, walk.classes)
         except UserError as error:
             what, _, advice = str(error).partition("\n")
             walk.findings.add(Kind.HEAD_CLASSES, what, advice)

@@ -84,6 +84,11 @@ class Kind(Enum):
         "boxes that look like x1, y1, x2, y2, where COCO has x, y, width, height",
         "Write the width, x2 - x1, and the height, y2 - y1, in place of x2 and y2.",
     )
+    CENTRES = (
+        False,
+        "boxes that look like centre x, centre y, width, height, where COCO has the upper left corner",
+        "Write x - width / 2 in place of x, and y - height / 2 in place of y.",
+    )
     BOX_TWICE = False, "boxes given twice", ""
     BELOW_MIN_SIZE = False, "boxes smaller than filter_cfg.bbox_min_size (not learned from)", "Take bbox_min_size out."
     IMAGE_FILTERED = False, "images that filter_cfg.min_size leaves out", "Lower min_size."
@@ -95,6 +100,16 @@ class Kind(Enum):
         "Else load them with color_type='color_ignore_orientation'.",
     )
     CUT_OFF = False, "image files that are cut off or damaged (the decoder fills in what lacks)", "Replace them."
+    OTHER_TRUTH = (
+        False,
+        "images whose objects the evaluator's file has otherwise than the data set",
+        "Set the evaluator's ann_file to the annotation file of the data set.",
+    )
+    NOT_TESTED = (
+        False,
+        "images of the evaluator's file that the data set does not give, so that their objects count as missed",
+        "Give both the same images.",
+    )
     NOTHING_EVALUATED = False, "evaluation data without an object", ""
     MODEL_NOTE = False, "losses to look at", ""
 

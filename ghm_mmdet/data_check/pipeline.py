@@ -30,7 +30,7 @@ from ghm_mmdet.config import build_part, evaluates_masks, evaluators_of
 from ghm_mmdet.data_check.annotation_files import shown
 from ghm_mmdet.data_check.findings import Kind
 from ghm_mmdet.data_check.walk import Part, Walk, reason_of
-from ghm_mmdet.errors import UserError
+from ghm_mmdet.errors import UserError, other_than_file
 from ghm_mmdet.hooks.ground_truth_ids_hook import number_ground_truth
 from ghm_mmdet.prior import random_state_of_its_own
 
@@ -139,6 +139,8 @@ def _have_area(boxes: torch.Tensor) -> bool:
 
 def image_head(path: str) -> tuple[tuple[int, int], int] | None:
     """(width, height) and EXIF's orientation from the head of a file, None where pillow does not know its format."""
+    if other_than_file(path):
+        return None
     try:
         with Image.open(path) as image:
             return image.size, image.getexif().get(0x0112, 1)
@@ -184,12 +186,18 @@ def find_missing_images(part: Part) -> set[int]:
     paths = [str(data_set.get_data_info(index).get("img_path")) for index in range(len(data_set))]
     sizes = _file_sizes(paths)
     gone = [index for index, path in enumerate(paths) if not sizes.get(path)]
-    if not gone or pass_image(part, gone[0]).problem is None:
-        return set()
+    others = {index: other for index in gone if (other := other_than_file(paths[index]))}
+    # Which is not to be opened.
+    first = next((index for index in gone if index not in others), None)
+    if first is not None and pass_image(part, first).problem is None:
+        gone = [*others]
     for index in gone:
         path = os.path.abspath(paths[index])
         empty = sizes.get(paths[index]) == 0
-        part.findings.add(Kind.IMAGE_EMPTY if empty else Kind.IMAGE_MISSING, path, "" if empty else _beside(path))
+        if index in others:
+            part.findings.add(Kind.IMAGE_MISSING, f"{path} is {others[index]}, not a file")
+        else:
+            part.findings.add(Kind.IMAGE_EMPTY if empty else Kind.IMAGE_MISSING, path, "" if empty else _beside(path))
     return set(gone)
 
 
@@ -329,6 +337,7 @@ def find_not_packed(walk: Walk, phase: str) -> None:
     except Exception as error:
         walk.findings.add(*_problem(error, f"{place}[0]"))
         return
+    walk.samples[phase] = sample
     lacks = [key for key in ("inputs", "data_samples") if key not in sample] if isinstance(sample, dict) else []
     if lacks:
         where = f"{place} gives no {' and no '.join(lacks)}"

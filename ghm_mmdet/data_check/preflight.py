@@ -25,15 +25,12 @@ LARGEST_PARSED_ANNOTATION = 256 * 2**20
 QUIET = (Kind.BORDER, Kind.BOX_TWICE)
 
 
-def check_data(cfg: Config, phases: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+def check_data(cfg: Config, phases: tuple[str, ...]) -> Walk:
     """Looks at the data of the phases, and sends some of it through its pipelines; says what is suspicious.
 
     Args:
         cfg: the config.
         phases: of "train", "val", "test"; those that the config does not define are passed over.
-
-    Returns:
-        The class names of each data set with files of its own, by its place in the config.
 
     Raises:
         UserError: training or testing would break, or would learn from nothing; it names the file and the entry.
@@ -49,11 +46,13 @@ def check_data(cfg: Config, phases: tuple[str, ...]) -> dict[str, tuple[str, ...
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice:
             raise UserError(f"two of {phase}_evaluator give {twice}\nGive one of them another name: prefix='second'")
+    for kind, finding in walk.findings.suspicious.items():
+        print_notice(f"{kind.text}: {finding.count:,}, {finding.places[0]}")
     for part in walk.parts:
         for kind, finding in part.findings.suspicious.items():
             if kind not in QUIET or (part.file and finding.count * 10 > part.file.objects):
                 print_notice(f"{part.place}: {kind.text}: {finding.count:,}, {finding.places[0]}")
-    return {place: part.classes for part in walk.parts for place in part.places if part.classes}
+    return walk
 
 
 def _raise_first(cfg: Config, walk: Walk) -> None:

@@ -27,13 +27,14 @@ from ghm_mmdet.data_check.annotation_files import (
     format_of,
     is_segmentation,
     parse_json,
+    quoted,
     read_annotations,
     read_coco,
     shown,
 )
 from ghm_mmdet.data_check.findings import Findings, Kind
 from ghm_mmdet.data_check.model_keys import check_data_set_keys
-from ghm_mmdet.errors import UserError, explain
+from ghm_mmdet.errors import UserError, described, explain, other_than_file
 
 # COCO's limits of a small and a medium object.
 SMALL, MEDIUM = 32**2, 96**2
@@ -81,18 +82,34 @@ class Walk:
     """All parts, and what concerns several of them.
 
     whole: by phase, the data set that the config describes, built over the parts.
+    samples: by phase, what it gives first.
     truth: what the annotation files of evaluators hold, by the evaluator's place.
     metrics: the names of what a metric gives, by the evaluator's place.
     """
 
     parts: list[Part] = field(default_factory=list)
     whole: dict[str, Any] = field(default_factory=dict)
+    samples: dict[str, Any] = field(default_factory=dict)
     truth: dict[str, dict] = field(default_factory=dict)
     metrics: dict[str, set[str]] = field(default_factory=dict)
     findings: Findings = field(default_factory=Findings)
 
     def of(self, phase: str) -> list[Part]:
         return [part for part in self.parts if phase in part.phases]
+
+    @property
+    def classes(self) -> dict[str, tuple[str, ...]]:
+        """The class names of each data set with files of its own, by its place in the config."""
+        return {place: part.classes for part in self.parts for place in part.places if part.classes}
+
+    @property
+    def amounts(self) -> dict[str, str]:
+        """What each data set holds, by its place in the config."""
+        return {
+            place: f"{part.images:,} images with {part.objects.total():,} objects"
+            for part in self.parts
+            for place in part.places
+        }
 
     @property
     def breaks(self) -> bool:
@@ -313,7 +330,7 @@ class _Walker:
         try:
             built = Runner.build_dataloader({**loader, "dataset": whole}, seed=0)
         except (KeyError, TypeError, ValueError, AssertionError) as error:
-            raise UserError(f"{place}: {explain(error) or f'{type(error).__name__}: {error}'}") from error
+            raise UserError(f"{place}: {explain(error) or described(error)}") from error
         if phase != "train":
             return
         batches, world_size = built.batch_sampler, self.world_size()
@@ -385,9 +402,15 @@ class _Walker:
             if all(isinstance(entry, dict) for entry in (*content["images"], *content["annotations"])):
                 self.result.truth[name] = content
                 self.check_truth(name, evaluator, content)
-            for part in parts:
-                if part.file is not None and format_of(part.data_set) == "COCO":
-                    self.check_evaluated(part, content, f"{name}.ann_file", path)
+            looked_at = [part for part in parts if part.file is not None and format_of(part.data_set) == "COCO"]
+            for part in looked_at:
+                self.check_evaluated(part, content, f"{name}.ann_file", path)
+            if looked_at == parts and not findings.breaking:
+                tested = set[Any]().union(*map(_image_ids, parts))
+                for image in content["images"]:
+                    if image["id"] not in tested:
+                        where = f"{name}.ann_file ({os.path.abspath(path)}): {shown(image['file_name'])}"
+                        findings.add(Kind.NOT_TESTED, where)
 
     def check_truth(self, name: str, evaluator: dict, content: dict) -> None:
         """Looks at what this metric alone reads of its file, and what the tools cannot number anew in memory."""
@@ -416,10 +439,12 @@ class _Walker:
             if found.breaking:
                 return
             known = {image["id"] for image in content["images"]}
-            tested = {part.data_set.get_data_info(index).get("img_id") for index in range(len(part.data_set))}
+            tested = _image_ids(part)
             if not tested <= known:
                 where = f"{name} lacks {len(tested - known)} of the {len(tested)} images of {part.place}: {path}"
                 findings.add(Kind.EVALUATOR, where, f"Set it to the annotation file of {part.place}.")
+            elif own is not None:
+                self.compare_truth(part, own, content, f"{name} ({os.path.abspath(path)})")
         names = category_names(content, part.classes)
         lacks = [name for name in part.classes if name not in names]
         if lacks:
@@ -427,6 +452,35 @@ class _Walker:
         elif names != part.labels:
             where = f"{shown(list(names))} in {name} ({path}), but {shown(list(part.labels))} in {part.place}"
             findings.add(Kind.CLASS_ORDER, where)
+
+    def compare_truth(self, part: Part, own: dict, content: dict, name: str) -> None:
+        """Finds images that two files have under one id, and that are not the same, or do not hold the same objects."""
+        theirs, ours = _truth_by_image(content, part.classes), _truth_by_image(own, part.classes)
+        for image_id in _image_ids(part):
+            (file, objects), (own_file, own_objects) = theirs[image_id], ours[image_id]
+            if os.path.basename(file) != os.path.basename(own_file):
+                where = f"{name} has {shown(file)} as image {quoted(image_id)}, {part.place} has {shown(own_file)}"
+                advice = f"Set it to the annotation file of {part.place}."
+                self.result.findings.add(Kind.EVALUATOR, where, advice)
+            elif objects != own_objects:
+                other = (objects - own_objects).total() + (own_objects - objects).total()
+                where = f"{name}: {shown(file)}, {other} objects in one of the two files only"
+                self.result.findings.add(Kind.OTHER_TRUTH, where)
+
+
+def _image_ids(part: Part) -> set:
+    return {part.data_set.get_data_info(index).get("img_id") for index in range(len(part.data_set))}
+
+
+def _truth_by_image(content: dict, classes: tuple[str, ...]) -> dict[Any, tuple[str, Counter]]:
+    """By image id, the file's name, and how often it has each class and box."""
+    found = {image["id"]: (image["file_name"], Counter[tuple]()) for image in content["images"]}
+    names = {category["id"]: category["name"] for category in content["categories"]}
+    for entry in content["annotations"]:
+        name = names.get(entry["category_id"])
+        if entry["image_id"] in found and name in classes:
+            found[entry["image_id"]][1][(name, tuple(round(number, 2) for number in entry["bbox"]))] += 1
+    return found
 
 
 def missing_path(cfg: Config, what: str, path: str, entry: str) -> tuple[str, str]:
@@ -436,11 +490,13 @@ def missing_path(cfg: Config, what: str, path: str, entry: str) -> tuple[str, st
     advice = f"Set it with {setting}"
     if variables and not entry.endswith("img_subdir"):
         advice = f"Set the environment variable {' or '.join(variables)} to the folder of the data, or {setting}"
-    return f"{what} not found: {os.path.abspath(path)} ({entry})", advice
+    other = other_than_file(path)
+    is_not = f"is {other}, not a {'file' if 'file' in what else 'folder'}" if other else "not found"
+    return f"{what} {is_not}: {os.path.abspath(path)} ({entry})", advice
 
 
 def reason_of(error: Exception) -> str:
-    return (explain(error) or f"{type(error).__name__}: {error}").partition("\n")[0]
+    return (explain(error) or described(error)).partition("\n")[0]
 
 
 def _why_no_object(part: Part) -> str:

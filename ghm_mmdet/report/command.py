@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ghm_mmdet.cli.arguments import add_cfg_options, positive_int
+from ghm_mmdet.cli.arguments import add_cfg_options, positive_int, score
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=positive_int, metavar="N", help="take the first N images only")
     parser.add_argument(
         "--score-thr",
-        type=float,
+        type=score,
         metavar="SCORE",
         help="count detections of at least this score (default: where the run's F1 is highest)",
     )

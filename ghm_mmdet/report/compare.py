@@ -26,8 +26,6 @@ def prepare(args: argparse.Namespace) -> list[WorkDir]:
     force_weights_only()
     allow_mmengine_checkpoints()
     MMLogger.get_current_instance().setLevel("ERROR")
-    if args.score_thr is not None and not 0 <= args.score_thr <= 1:
-        raise UserError(f"--score-thr: got {args.score_thr}, expected a score in [0, 1]")
     if args.out.is_dir():
         raise UserError(f"--out is a folder, a file is expected: {args.out.absolute()}")
     resolved = [Path(folder).expanduser().resolve() for folder in args.work_dirs]

@@ -17,6 +17,8 @@ from torch.utils.data import Subset
 
 from ghm_mmdet.checkpoint.safe_loading import load_weights
 from ghm_mmdet.config import build_part
+from ghm_mmdet.data_check.model_keys import check_model_keys
+from ghm_mmdet.data_check.model_trial import made_up_sample, try_model
 from ghm_mmdet.data_check.preflight import check_classes
 from ghm_mmdet.errors import UserError, print_notice
 from ghm_mmdet.report.ground_truth import GroundTruth
@@ -76,7 +78,9 @@ def _compute(
 ) -> list[dict[str, Any]]:
     model = build_part(MODELS, copy.deepcopy(work_dir.cfg.model), "model")
     check_classes(model, {f"{phase}_dataloader.dataset": truth.classes})
+    check_model_keys(work_dir.cfg.model, model)
     load_weights(model, work_dir.checkpoint, str(work_dir.checkpoint_path))
+    try_model(model, {phase: made_up_sample()})
     try:
         model.to(device or get_device()).eval()
     except (RuntimeError, AssertionError) as error:

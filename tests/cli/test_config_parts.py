@@ -76,6 +76,10 @@ MISTAKES = {
     "val_evaluator=CocoMetric": ["val_evaluator is 'CocoMetric', not a dictionary"],
     "optim_wrapper.clip_grad.max_norm=big": ["optim_wrapper", "'big'"],
     "optim_wrapper.clip_grad.max_nrm=3": ["optim_wrapper", "'max_nrm'"],
+    "optim_wrapper.clip_grad.max_norm=-1": ["optim_wrapper.clip_grad.max_norm is -1, not above 0"],
+    "optim_wrapper.clip_grad.max_norm=0": ["optim_wrapper.clip_grad.max_norm is 0, not above 0"],
+    f"{OPTIMIZER}.lr=0": ["nothing would be learned: the lr of optim_wrapper is 0"],
+    "param_scheduler.0.factor=0": ["nothing would be learned: param_scheduler.0 makes the lr 0"],
     f"{LOADER}.sampler.type=InfiniteSampler": ["an epoch of InfiniteSampler has no end"],
     "randomness.seed=-5": ["randomness.seed is -5"],
     "randomness.seed=abc": ["randomness.seed is 'abc'"],
@@ -163,3 +167,23 @@ def test_circular_bases(files: dict[str, str], tmp_path: Path) -> None:
         (tmp_path / f"{name}.py").write_text(f'_base_ = ["./{base}.py"]\n')
     with pytest.raises(UserError, match=r"go round in a circle: .*py -> .*py"):
         load_config(str(tmp_path / "a.py"), [], work_dir=None, launcher="none")
+
+
+def test_a_delete_that_finds_nothing_is_no_argument(config: Path) -> None:
+    """mmengine leaves it in an entry that the base does not have, be it of a config or of an option."""
+    config.write_text(
+        config.read_text() + 'model["neck"]["norm_cfg"] = dict(_delete_=True, type="BN")\n'
+        'custom_hooks = [dict(type="EMAHook", _delete_=True)]\n'
+    )
+    head = "model.bbox_head"
+    cfg = load(config, f"{head}.loss_new._delete_=True", f"{head}.loss_new.type=A", f"{head}.loss_cls._delete_=True")
+    assert cfg.model.neck.norm_cfg == {"type": "BN"} and cfg.custom_hooks == [{"type": "EMAHook"}]
+    assert cfg.model.bbox_head.loss_new == {"type": "A"} and cfg.model.bbox_head.loss_cls == {}
+
+
+@pytest.mark.parametrize("option", ["model.train_cfg.pos_weight=nan", "a.b=[1,[2,nan]]", "train_cfg.max_epochs=NaN"])
+def test_nan_is_no_value(option: str, config: Path) -> None:
+    """Every comparison with it is false, so that an IoU threshold, say, leaves no positive."""
+    place = option.partition("=")[0] + (".1.1" if "[" in option else "")
+    with pytest.raises(UserError, match=rf"^{place} is NaN, .* in the config {config}"):
+        load(config, option)

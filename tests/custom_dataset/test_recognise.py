@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -504,6 +505,15 @@ def test_a_folder_that_is_none_or_empty(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a file, not a folder.*\nUnpack"):
         read_labelled_folder(write_text(tmp_path / "file", ""))
     with pytest.raises(UserError, match="no image and no labels"):
+        read_labelled_folder(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["pipe.jpg", "a.xml", "data.yaml", "labels.json"])
+def test_what_is_no_file_is_not_opened(name, tmp_path: Path) -> None:
+    labelimg(tmp_path)
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(UserError, match=f"not a file but a pipe: .*{name}\nTake it away"):
         read_labelled_folder(tmp_path)
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import shutil
+import signal
+import socket
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +28,7 @@ from ghm_mmdet.data_check import walk
 from ghm_mmdet.data_check.dataset_report import report_dataset
 from ghm_mmdet.data_check.findings import Kind
 from ghm_mmdet.data_check.preflight import QUIET, check_data, check_masks, check_trained_classes
-from ghm_mmdet.errors import UserError
+from ghm_mmdet.errors import UserError, other_than_file
 
 IMAGES = 4
 
@@ -149,6 +153,16 @@ COCO: dict[str, tuple[Change, Kind | None, str]] = {
         Kind.CORNERS,
         "as corners all are inside",
     ),
+    "centres in place of corners": (
+        every(BOTH, "annotations", bbox=lambda entry: _centres(*entry["bbox"])),
+        Kind.CENTRES,
+        "as centres all are inside",
+    ),
+    "centres in floating point": (
+        every(BOTH, "annotations", bbox=lambda entry: [value + 0.25 for value in _centres(*entry["bbox"])]),
+        Kind.CENTRES,
+        "beyond the right or lower border",
+    ),
     "many beyond the border": (every("train", "annotations", bbox=[60, 3, 9, 9]), Kind.BORDER, "[60, 3, 69, 12]"),
     "images smaller than annotated": (every(BOTH, "images", width=128, height=128), Kind.IMAGE_SIZE, "(128, 128)"),
     "a file under two ids": (one("train", "images", file_name="0.png"), Kind.IMAGE_TWICE, "images[1]: 0.png"),
@@ -266,6 +280,10 @@ def _corners(x: int, y: int, width: int, height: int) -> list[int]:
     return [x, y, x + width, y + height]
 
 
+def _centres(x: int, y: int, width: int, height: int) -> list[float]:
+    return [x + width / 2, y + height / 2, width, height]
+
+
 def _drop_first(data: Data) -> None:
     rest = [entry for entry in data.files["val"]["annotations"] if entry["category_id"] != 1]
     data.files["val"]["annotations"] = rest
@@ -278,6 +296,110 @@ def test_coco(case, data, capsys):
     change(data)
     data.write_files()
     data.assert_found(kind, place, capsys)
+
+
+Content = dict[str, list[dict]]
+TRUTHS: dict[str, tuple[Callable[[Content], Any], Kind | None, str]] = {
+    "the same": (lambda truth: None, None, ""),
+    "in another order": (lambda truth: truth["annotations"].reverse(), None, ""),
+    "with other ids": (lambda truth: [one.update(id=one["id"] + 50) for one in truth["annotations"]], None, ""),
+    "another box": (
+        lambda truth: truth["annotations"][4].update(bbox=[1, 2, 30, 40]),
+        Kind.OTHER_TRUTH,
+        "1.png, 2 objects in one of the two files only",
+    ),
+    "an object less": (lambda truth: truth["annotations"].pop(4), Kind.OTHER_TRUTH, "1.png, 1 objects"),
+    "another class": (
+        lambda truth: truth["annotations"][4].update(category_id=1),
+        Kind.OTHER_TRUTH,
+        "1.png, 2 objects",
+    ),
+    "other images": (
+        lambda truth: [image.update(file_name=f"other_{image['file_name']}") for image in truth["images"]],
+        Kind.EVALUATOR,
+        "has other_0.png as image 1, val_dataloader.dataset has 0.png",
+    ),
+    "images in another order": (
+        lambda truth: [image.update(file_name=f"{IMAGES - 1 - at}.png") for at, image in enumerate(truth["images"])],
+        Kind.EVALUATOR,
+        "has 3.png as image 1",
+    ),
+    "another folder before the names": (
+        lambda truth: [image.update(file_name=f"val/{image['file_name']}") for image in truth["images"]],
+        None,
+        "",
+    ),
+    "an image more": (
+        lambda truth: truth["images"].append({**truth["images"][0], "id": 77, "file_name": "77.png"}),
+        Kind.NOT_TESTED,
+        "77.png",
+    ),
+    "an image less": (lambda truth: truth["images"].pop(0), Kind.EVALUATOR, "lacks 1 of the 4 images"),
+}
+
+
+@pytest.mark.parametrize("case", TRUTHS)
+def test_an_evaluator_with_a_file_of_its_own(case, data, capsys):
+    change, kind, place = TRUTHS[case]
+    data.write()
+    truth = copy.deepcopy(data.files["val"])
+    change(truth)
+    (data.root / "truth.json").write_text(json.dumps(truth))
+    data.cfg.val_evaluator.ann_file = str(data.root / "truth.json")
+    data.assert_found(kind, place, capsys)
+
+
+def test_a_part_of_the_evaluated_images(data, capsys):
+    data.write()
+    data.cfg.val_dataloader.dataset.indices = 3
+    data.assert_found(Kind.NOT_TESTED, "3.png", capsys)
+
+
+@pytest.fixture
+def no_hanging():
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+
+
+def put(what: str, path: Path) -> None:
+    """Something else in the place of a file."""
+    path.unlink(missing_ok=True)
+    if what == "a pipe":
+        os.mkfifo(path)
+    elif what == "a folder":
+        path.mkdir()
+    elif what == "a device":
+        path.symlink_to("/dev/zero")
+    else:
+        # Its path must be short where it is made.
+        with socket.socket(socket.AF_UNIX) as made, tempfile.TemporaryDirectory() as folder:
+            made.bind(f"{folder}/s")
+            os.rename(f"{folder}/s", path)
+
+
+NO_FILES = ["a pipe", "a folder", "a device", "a socket"]
+
+
+@pytest.mark.usefixtures("no_hanging")
+@pytest.mark.parametrize("what", NO_FILES)
+def test_what_is_no_file_is_not_opened(what, data, capsys):
+    data.write()
+    put(what, data.root / "images" / "2.png")
+    data.assert_found(Kind.IMAGE_MISSING, f"2.png is {what}, not a file", capsys)
+    put(what, data.root / "val.json")
+    data.assert_found(Kind.PATH, f"annotation file is {what}, not a file", capsys)
+
+
+@pytest.mark.usefixtures("no_hanging")
+@pytest.mark.parametrize("what", NO_FILES)
+def test_what_is_no_file_in_voc_is_not_opened(what, data, tmp_path, capsys):
+    voc(data, replace("<size><width>64</width><height>64</height></size>", ""))
+    put(what, data.root / "JPEGImages" / "1.jpg")
+    data.assert_found(Kind.IMAGE_MISSING, f"1.jpg is {what}, not a file", capsys)
+    put(what, data.root / "Annotations" / "0.xml")
+    data.assert_found(Kind.XML_MISSING, f"0.xml is {what}, not a file", capsys)
+    assert not any(map(other_than_file, (tmp_path / "none", "a\0b", data.root / "list.txt")))
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def test_voc_data(missing: str | None, shapes, tmp_path: Path) -> None:
     cfg = load_config(str(config), [], work_dir=None, launcher="none")
     enter_default_scope(cfg)
     if missing is None:
-        assert len(check_data(cfg, ("train",))[TRAIN_DATA]) == 20
+        assert len(check_data(cfg, ("train",)).classes[TRAIN_DATA]) == 20
         return
     with pytest.raises(UserError, match=f"not found: {gone}"):
         check_data(cfg, ("train",))
@@ -264,7 +264,7 @@ def test_large_annotation_files_are_not_read_twice(shapes, tmp_path: Path, monke
     preflight.enter_default_scope(cfg)
     # Nobody looks at what stands before the end.
     file.write_text(f"nonsense {whole}\n")
-    assert preflight.check_data(cfg, ("train",)) == {TRAIN_DATA: CLASSES}
+    assert preflight.check_data(cfg, ("train",)).classes == {TRAIN_DATA: CLASSES}
     file.write_text(whole[: len(whole) // 2])
     with pytest.raises(UserError, match=f"cut off: {file}"):
         preflight.check_data(cfg, ("train",))

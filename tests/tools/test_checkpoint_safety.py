@@ -257,6 +257,25 @@ def test_odd_checkpoints_are_not_resumed(fails, shapes, tmp_path: Path) -> None:
         fails("train", [shapes.config, "--resume", tmp_path / "odd.pth"], str(tmp_path / "odd.pth"), expected)
 
 
+@pytest.mark.parametrize("of_epochs", [True, False])
+def test_a_training_that_counts_otherwise_is_not_resumed(of_epochs, fails, shapes, tmp_path: Path) -> None:
+    checkpoint, config = shapes.run / "epoch_1.pth", shapes.config
+    by_iterations = '_base_ = "{}"\ntrain_cfg = dict(_delete_=True, type="IterBasedTrainLoop", max_iters=50)\n'
+    if of_epochs:
+        config = tmp_path / "by_iterations.py"
+        config.write_text(by_iterations.format(shapes.config))
+        expected = "counts epochs, and train_cfg has max_iters"
+    else:
+        content = torch.load(checkpoint, weights_only=False)
+        content["meta"]["cfg"] = (
+            "lr = 3\ntrain_cfg = dict(\n    max_iters=4, type='IterBasedTrainLoop')\nmax_epochs = 3\n"
+        )
+        checkpoint = tmp_path / "iter_4.pth"
+        torch.save(content, checkpoint)
+        expected = "counts iters, and train_cfg has max_epochs"
+    fails("train", [config, "--resume", checkpoint], str(checkpoint), expected, "load_from=PATH")
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -5,8 +5,10 @@ Their Python is forked from a server that has mmdet already.
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -131,6 +133,25 @@ def test_two_machines(shapes, tmp_path: Path) -> None:
     assert "GPU number: 2" in log_of(tmp_path / "run")
     assert re.findall(r"Epoch\(train\) +\[1\]\[(\d)/2\]", first.stdout) == ["1", "2"]
     assert (tmp_path / "run" / "epoch_1.pth").is_file()
+
+
+@pytest.mark.slow
+def test_two_machines_with_other_data(shapes, tmp_path: Path) -> None:
+    """The one with more images would wait for the other at the end of the epoch."""
+    shutil.copytree(shapes.data, tmp_path / "data")
+    file = tmp_path / "data" / "annotations.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"images": content["images"][:-2]}))
+    changes = {"NNODES": "2", "MASTER_ADDR": "127.0.0.1", "PORT": free_port()}
+    arguments = [shapes.config, 1, "--work-dir", tmp_path / "run"]
+    with ThreadPoolExecutor(2) as pool:
+        launches = [
+            pool.submit(run_script, "dist_train.sh", *arguments, cwd=tmp_path, NODE_RANK=node, **changes, **where)
+            for node, where in (("0", {}), ("1", {"SHAPES_ROOT": f"{tmp_path}/data/"}))
+        ]
+        for done in [launch.result() for launch in launches]:
+            expected = "train_dataloader.dataset holds 6 images with 18 objects for rank 1, 8 images with 24 objects"
+            assert done.returncode == 2 and expected in done.stderr and "Traceback" not in done.stderr, done.stderr
 
 
 SIGKILLED = (

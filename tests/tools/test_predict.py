@@ -69,10 +69,14 @@ def test_unreadable_images_are_named_and_the_others_done(shapes, tmp_path: Path,
     shutil.copytree(shapes.data / "images", images)
     (images / "0.png").write_bytes(b"")
     (images / "3.png").write_bytes((images / "4.png").read_bytes()[:60])
+    os.mkfifo(images / "8.png")
+    (images / "9.png").mkdir()
     with pytest.raises(SystemExit) as stop:
         predict(images, shapes.config, shapes.checkpoint, "--out", tmp_path / "out", "--batch-size", 2)
     said = capsys.readouterr()
-    assert_plain(stop.value.code, said.err, str(images / "0.png"), "2 of 8 images", "the others are done")
+    assert_plain(stop.value.code, said.err, str(images / "0.png"), "4 of 10 images", "the others are done")
+    for name, what in (("8.png", "a pipe"), ("9.png", "a folder")):
+        assert f"cannot read the image {images / name}, it is {what}, not a file" in said.err
     assert f"cannot decode the image {images / '3.png'}" in said.err
     assert "6 images" in said.out
     assert sorted(path.stem for path in (tmp_path / "out" / "preds").iterdir()) == ["1", "2", "4", "5", "6", "7"]
@@ -122,6 +126,18 @@ def test_bad_input_is_plain(shapes: Shapes, fails, tmp_path: Path) -> None:
     fails("predict", [image, tmp_path / "no.py", shapes.checkpoint], "config not found")
     fails("predict", [image, shapes.config, tmp_path / "no.pth"], "checkpoint not found")
     fails("predict", [image, shapes.config, shapes.checkpoint, "--device", "nothing"], "--device nothing")
+    for score in ("nan", "1.5", "-1", "high", "inf"):
+        arguments = [image, shapes.config, shapes.checkpoint, "--score-thr", score]
+        fails("predict", arguments, "--score-thr", f"got {score!r}", "a score in [0, 1]")
+    os.mkfifo(tmp_path / "pipe.png")
+    os.mkfifo(tmp_path / "pipe.pth")
+    fails("predict", [image, shapes.config, tmp_path / "pipe.pth"], "checkpoint is a pipe, a file is expected")
+    for option, *expected in (
+        ("model.test_cfg.score_thr=high", "model.test_cfg.score_thr is 'high'"),
+        ("model.data_preprocessor.pad_size_divisor=0", "model.data_preprocessor: a prediction fails"),
+        ("model.bbox_head.anchor_generator.strides=[8,16]", "model.bbox_head"),
+    ):
+        fails("predict", [image, shapes.config, shapes.checkpoint, "--cfg-options", option], *expected)
     (tmp_path / "file").write_text("")
     fails("predict", [image, shapes.config, shapes.checkpoint, "--out", tmp_path / "file"], "cannot write")
 

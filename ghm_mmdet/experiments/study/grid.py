@@ -14,7 +14,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ghm_mmdet.config import load_config
+from ghm_mmdet.config import drop_idle_deletes, load_config
 from ghm_mmdet.errors import UserError
 from ghm_mmdet.experiments.study.results import best_setting, read_results
 from ghm_mmdet.experiments.study.scenes import use_scenes
@@ -132,14 +132,16 @@ def _config(
     entry = study.methods[method]
     entry = {"config": entry} if isinstance(entry, str) else entry
     config = copy.deepcopy(_loaded(path.parents[1] / entry["config"]))
-    # Copied, since merging takes the ``_delete_`` out of what it merges.
-    options = copy.deepcopy({**(study.get("options") or {}), **entry.get("options", {}), "randomness.seed": seed})
+    options = {**(study.get("options") or {}), **entry.get("options", {}), "randomness.seed": seed}
+    # Copied one by one, since merging takes the ``_delete_`` out of what it merges.
+    options = {name: copy.deepcopy(value) for name, value in options.items()}
     try:
         config.merge_from_dict(options)
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise UserError(
             f"{path.absolute()}: the options of {method!r} do not fit {config.filename}: {error}"
         ) from error
+    drop_idle_deletes(config._cfg_dict)
     if entry.get("ranks", 1) > 1:
         config.ranks = entry["ranks"]
     needs = {"scenes": scenes is not None, "search": setting is not None, "noise": bool(noise)}

@@ -99,12 +99,15 @@ def test_every_run_of_a_method_has_its_options(tmp_path):
     """mmengine takes ``_delete_`` out of what it merges: without a copy only the first run would have it."""
     study = """
 replaced = dict(_delete_=True, type="Other")
-methods = dict(a=dict(config="method.py", options={"model.bbox_head.loss_cls": replaced}))
+methods = dict(
+    a=dict(config="method.py", options={"model.bbox_head.loss_cls": replaced, "model.bbox_head.loss_new": replaced})
+)
 seeds = [1, 2, 3]
 del replaced
 """
     _, runs = load_study(write(tmp_path, study), tmp_path)
-    assert [run.config.model.bbox_head.loss_cls for run in runs] == [dict(type="Other")] * 3
+    for loss in ("loss_cls", "loss_new"):
+        assert [run.config.model.bbox_head[loss] for run in runs] == [dict(type="Other")] * 3
 
 
 def test_ranks_are_part_of_the_hash(tmp_path):
