@@ -18,7 +18,7 @@ from mmengine.config.config import DELETE_KEY
 from mmengine.registry import Registry
 from mmengine.runner import Runner
 
-from ghm_mmdet.errors import UserError, described, explain, nearest
+from ghm_mmdet.errors import UserError, described, explain, nearest, other_than_file
 
 # What mmengine, mmdet and this package read of a config.
 READ = {
@@ -139,6 +139,8 @@ def _check_top_level(names: set[str], where: Path, cutoff: float) -> None:
 def _refuse_circular_bases(path: str, above: tuple[str, ...]) -> None:
     """Raises UserError when `_base_` comes back to a config; mmengine would go round until Python gives up."""
     path = os.path.realpath(path)
+    if other := other_than_file(path):
+        raise UserError(f"config is {other}, a file is expected: {path}")
     if path in above:
         circle = " -> ".join(os.path.basename(config) for config in (*above[above.index(path) :], path))
         raise UserError(f"the _base_ entries of {path} go round in a circle: {circle}\nTake one of them out.")
@@ -200,5 +202,6 @@ def parse_options(options: list[str]) -> dict:
 
 
 def _reason(error: Exception) -> str:
-    lines = str(error).strip("'\"").splitlines()
+    text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    lines = str(text).splitlines()
     return f"{type(error).__name__}: {lines[0] if lines else ''}"

@@ -77,7 +77,7 @@ def prepare(args: argparse.Namespace) -> Config:
     check_model_keys(cfg.model, model)
     load_weights(model, read_checkpoint(args.checkpoint), args.checkpoint)
     try_model(model, {"test": made_up_sample()})
-    check_work_dir(args.out)
+    check_work_dir(args.out, "--out")
     return cfg
 
 

@@ -212,13 +212,14 @@ def _address(source: str) -> str | None:
     return None
 
 
-def check_work_dir(work_dir: str) -> None:
-    """Creates the folder, as the last step of a preflight, and proves that it takes files."""
+def check_work_dir(work_dir: str, option: str = "--work-dir") -> None:
+    """Creates the folder that the option names, as the last step of a preflight, and proves that it takes files."""
     path = Path(work_dir).absolute()
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        message = f"cannot write to the work_dir {path} ({error.strerror})\nChoose another: --work-dir PATH"
+        what = "work_dir" if option == "--work-dir" else "folder"
+        message = f"cannot write to the {what} {path} ({error.strerror})\nChoose another: {option} PATH"
         raise UserError(message) from error

@@ -67,7 +67,7 @@ def read_records(work_dir: str | Path) -> tuple[list[Record], int]:
     for number, content in lines.items():
         try:
             record = _record(content)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise UserError(f"line {number} is no record of GradientNormHook: {path}") from error
         while records and records[-1].iteration >= record.iteration:
             records.pop()
@@ -87,6 +87,6 @@ def _record(content: dict) -> Record:
             raise ValueError
         if not all(math.isfinite(value) and value >= 0 for values in lists for value in values) or sum(loss.count) <= 0:
             raise ValueError
-    if not losses or not isinstance(content["iteration"], int):
+    if not losses or type(content["iteration"]) is not int:
         raise ValueError
     return Record(content["iteration"], losses)

@@ -36,7 +36,7 @@ def prepare(args: argparse.Namespace) -> list[WorkDir]:
     for work_dir in work_dirs:
         enter_default_scope(work_dir.cfg)
         check_data(work_dir.cfg, (args.split,))
-    check_work_dir(str(args.out.absolute().parent))
+    check_work_dir(str(args.out.absolute().parent), "--out")
     return work_dirs
 
 

@@ -42,7 +42,7 @@ def open_work_dir(folder: str, options: list[str], phase: str) -> WorkDir:
     path = Path(folder).expanduser()
     if not path.is_dir():
         raise UserError(f"work_dir not found: {path.absolute()}")
-    configs = sorted(path.glob("*.py"), key=lambda file: file.stat().st_mtime_ns)
+    configs = sorted(filter(Path.is_file, path.glob("*.py")), key=lambda file: file.stat().st_mtime_ns)
     if not configs:
         raise UserError(f"no config NAME.py in {path.absolute()}\nA training dumps its config there; is it a work_dir?")
     if len(configs) > 1:
