@@ -16,7 +16,7 @@ def read_json_lines(path: Path) -> tuple[dict[int, Any], list[int]]:
         if line.strip():
             try:
                 values[number] = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 broken.append(number)
     return values, broken
 

@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> None:
     check_classes(model, walk.classes)
     losses, left_out = find_head_losses(model)
     load_weights(model, read_checkpoint(args.checkpoint), args.checkpoint)
-    try_model(model, {"train": walk.samples.get(args.split)})
+    try_model(model, {"train": walk.samples.get(args.split)}, has_weights=True)
     for reason in left_out:
         print_notice(reason)
 

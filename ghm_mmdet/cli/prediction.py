@@ -76,7 +76,7 @@ def prepare(args: argparse.Namespace) -> Config:
     model = build_part(MODELS, copy.deepcopy(cfg.model), "model")
     check_model_keys(cfg.model, model)
     load_weights(model, read_checkpoint(args.checkpoint), args.checkpoint)
-    try_model(model, {"test": made_up_sample()})
+    try_model(model, {"test": made_up_sample()}, has_weights=True)
     check_work_dir(args.out, "--out")
     return cfg
 

@@ -74,7 +74,7 @@ def preflight(cfg: Config) -> Walk:
     checkpoint = read_checkpoint(cfg.load_from)
     load_weights(detector, checkpoint, cfg.load_from)
     check_trained_classes(checkpoint, classes, cfg.load_from)
-    try_model(detector, walk.samples)
+    try_model(detector, walk.samples, has_weights=True)
     check_work_dir(cfg.work_dir)
     draw_names_as_written(name for names in classes.values() for name in names)
     return walk

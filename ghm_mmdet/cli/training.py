@@ -104,7 +104,7 @@ def preflight(cfg: Config, *, partial: bool) -> Walk:
         schedulers = check_schedulers(cfg, optim_wrapper)
         if checkpoint is not None and cfg.resume:
             say_whose_schedule(schedulers, checkpoint)
-    try_model(model, walk.samples)
+    try_model(model, walk.samples, has_weights=checkpoint is not None and not partial)
     check_pretrained(cfg.model)
     check_work_dir(cfg.work_dir)
     if int(os.environ.get("RANK", 0)) == 0:

@@ -13,7 +13,7 @@ import torch
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks, PolygonMasks
 from mmengine.dataset import pseudo_collate
-from mmengine.logging import MessageHub
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.structures import InstanceData, PixelData
 from torch import Tensor, nn
 
@@ -28,12 +28,13 @@ OF_THE_DEVICE = re.compile(r"cuda|gpu|compiled|implement|memory", re.IGNORECASE)
 MOST_DETECTIONS = 4
 
 
-def try_model(model: nn.Module, samples: dict[str, Any]) -> None:
+def try_model(model: nn.Module, samples: dict[str, Any], has_weights: bool = False) -> None:
     """Trains on a sample and predicts another, as the run will do later, in the validation after an epoch only.
 
     Args:
         model: the detector, as built from its config; it stays as it is.
         samples: what the data sets give, by phase, "train", "val" or "test".
+        has_weights: whether a checkpoint has been loaded into it; else it gets its first weights, but no pretrained.
 
     Raises:
         UserError: the model cannot do it; the message names the part of the model.
@@ -46,6 +47,8 @@ def try_model(model: nn.Module, samples: dict[str, Any]) -> None:
     hub.update_info("iter", hub.get_info("iter", 0))
     _detect_whatever_the_score(model)
     with random_state_of_its_own(0), quiet():
+        if not has_weights:
+            _init_weights(model)
         for phase, sample in samples.items():
             for batch, whole in _batches(sample, training=phase == "train"):
                 try:
@@ -55,24 +58,37 @@ def try_model(model: nn.Module, samples: dict[str, Any]) -> None:
                     raise
                 except Exception as error:
                     # Whatever it raises, the run would raise it too, unless a corner is too small for the model.
-                    if whole and not OF_THE_DEVICE.search(f"{type(error).__name__} {error}"):
+                    made_up = isinstance(error, KeyError) and not sample["data_samples"].img_path
+                    if whole and not made_up and not OF_THE_DEVICE.search(f"{type(error).__name__} {error}"):
                         raise UserError(_told(model, error, phase)) from error
 
 
 def made_up_sample() -> dict:
-    """An image as the pipeline of a test gives it."""
+    """An image as the pipeline of a test gives it; it has no path, and what else a model may need is not missed."""
     shape = (SIDE, SIDE)
     metainfo = {"img_id": 0, "img_path": "", "ori_shape": shape, "img_shape": shape, "scale_factor": (1.0, 1.0)}
     return {"inputs": torch.zeros(3, *shape, dtype=torch.uint8), "data_samples": DetDataSample(metainfo=metainfo)}
 
 
+def _init_weights(model: Any) -> None:
+    """Some parameters hold no numbers before."""
+    for module in model.modules():
+        if "Pretrained" in str(getattr(module, "init_cfg", None)):
+            module.init_cfg = None
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel("ERROR")
+    model.init_weights()
+    logger.setLevel(level)
+
+
 def _detect_whatever_the_score(model: nn.Module) -> None:
     """Untrained weights give scores below every threshold, and what comes behind it would not be tried."""
     for entry in {id(cfg): cfg for module in model.modules() for cfg in _test_cfgs(module)}.values():
-        if "score_thr" in entry:
+        # Heads that make masks of all that they detect have no boxes to suppress.
+        if "nms" in entry and "score_thr" in entry:
             entry["score_thr"] = -1.0
-        if "nms" in entry and entry.get("max_per_img", 0) > MOST_DETECTIONS:
-            entry["max_per_img"] = MOST_DETECTIONS
+            entry["max_per_img"] = min(MOST_DETECTIONS, entry.get("max_per_img", MOST_DETECTIONS))
 
 
 def _test_cfgs(module: nn.Module) -> Iterator[dict]:

@@ -18,7 +18,7 @@ from torch.utils.data import Subset
 from ghm_mmdet.checkpoint.safe_loading import load_weights
 from ghm_mmdet.config import build_part
 from ghm_mmdet.data_check.model_keys import check_model_keys
-from ghm_mmdet.data_check.model_trial import made_up_sample, try_model
+from ghm_mmdet.data_check.model_trial import try_model
 from ghm_mmdet.data_check.preflight import check_classes
 from ghm_mmdet.errors import UserError, print_notice
 from ghm_mmdet.report.ground_truth import GroundTruth
@@ -80,7 +80,7 @@ def _compute(
     check_classes(model, {f"{phase}_dataloader.dataset": truth.classes})
     check_model_keys(work_dir.cfg.model, model)
     load_weights(model, work_dir.checkpoint, str(work_dir.checkpoint_path))
-    try_model(model, {phase: made_up_sample()})
+    try_model(model, {phase: data_set[0]}, has_weights=True)
     try:
         model.to(device or get_device()).eval()
     except (RuntimeError, AssertionError) as error:

@@ -30,13 +30,13 @@ def training_sample(side: int = 64, masks: bool = False) -> dict:
     objects = InstanceData(bboxes=box, labels=torch.zeros(1, dtype=torch.long))
     if masks:
         objects.masks = BitmapMasks(torch.ones(1, side, side).numpy(), side, side)
-    sample["data_samples"].set_metainfo({"img_shape": (side, side), "ori_shape": (side, side)})
+    sample["data_samples"].set_metainfo({"img_shape": (side, side), "ori_shape": (side, side), "img_path": "a.png"})
     sample["data_samples"].gt_instances = objects
     sample["data_samples"].ignored_instances = objects[:0]
     return sample
 
 
-SAMPLES = {"train": training_sample(), "val": made_up_sample()}
+SAMPLES = {"train": training_sample(), "val": training_sample()}
 HEAD = "bbox_head"
 
 
@@ -114,24 +114,30 @@ def test_a_good_model_stays_as_it_is(name, configs, capsys):
 class OfSize(torch.nn.Module):
     """Takes images of one size, as SSD does, or fails for want of a device."""
 
-    def __init__(self, side: int, reason: str = "the size"):
+    def __init__(self, side: int, reason: Exception = RuntimeError("the size")):  # noqa: B008
         super().__init__()
         self.side, self.reason, self.seen = side, reason, []
         self.data_preprocessor = torch.nn.Module()
 
+    def init_weights(self) -> None:
+        pass
+
     def test_step(self, batch: dict) -> None:
         self.seen.append(batch["inputs"][0].shape[-1])
         if self.seen[-1] != self.side:
-            raise RuntimeError(self.reason)
+            raise self.reason
 
 
 def test_a_corner_that_is_too_small_is_not_the_end(monkeypatch):
     monkeypatch.setattr(model_trial, "copy_to_step", lambda model: model)
-    large = {"val": {"inputs": torch.zeros(3, 300, 300), "data_samples": DetDataSample()}}
+    large = {"val": {"inputs": torch.zeros(3, 300, 300), "data_samples": DetDataSample(metainfo={"img_path": "a.png"})}}
     model = OfSize(300)
     try_model(model, large)
     assert model.seen == [model_trial.SIDE, 300]
     with pytest.raises(UserError, match="model: a prediction fails: RuntimeError: the size"):
         try_model(OfSize(400), large)
-    try_model(OfSize(400, "Not compiled with GPU support"), large)
+    try_model(OfSize(400, RuntimeError("Not compiled with GPU support")), large)
+    with pytest.raises(UserError, match="KeyError"):
+        try_model(OfSize(400, KeyError("border")), large)
+    try_model(OfSize(400, KeyError("border")), {"test": made_up_sample()})
     try_model(OfSize(400), {"val": {"inputs": {"sup": torch.zeros(3, 9, 9)}}, "train": None})

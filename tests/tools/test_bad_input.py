@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -54,6 +55,13 @@ def test_broken_config(fails, tmp_path: Path, text: str, expected: str) -> None:
     config = tmp_path / "broken.py"
     config.write_text(text)
     fails("train", [config], "config", str(config), expected)
+
+
+@pytest.mark.parametrize("of_base", [False, True])
+def test_a_pipe_for_a_config(of_base: bool, fails, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.py")
+    (tmp_path / "config.py").write_text('_base_ = "pipe.py"\n')
+    fails("train", [tmp_path / ("config.py" if of_base else "pipe.py")], "config is a pipe", str(tmp_path / "pipe.py"))
 
 
 @pytest.mark.parametrize("option", ["lonely", "=3", "a..b=3", "a=[(1,2)", "model.backbone.depth.deeper=1"])

@@ -20,7 +20,7 @@ from typing import Any
 
 from ghm_mmdet.cli.arguments import positive_int
 from ghm_mmdet.cli.paths import ROOT
-from ghm_mmdet.errors import UserError, require_file
+from ghm_mmdet.errors import UserError, other_than_file, require_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,6 +71,8 @@ def run_study(args: argparse.Namespace, path: str) -> None:
     results = args.results / f"{Path(path).stem}.jsonl"
     # Bound to the file itself: while a thread evaluates, sys.stdout is redirected, and a line would be lost.
     console = Console(file=sys.stdout, highlight=False, markup=False)
+    if other := other_than_file(results):
+        raise UserError(f"{results.absolute()} is {other}, a file is expected\nName another --results.")
     with only_one(results) as lock:
         done = {row["config_hash"] for row in read_results(results)}
         for run, row in taken_over([run for run in runs if run.config_hash not in done], args.results):

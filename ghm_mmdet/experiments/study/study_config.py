@@ -28,7 +28,8 @@ def _is_method(value: Any) -> bool:
     if not isinstance(value, dict):
         return isinstance(value, str)
     ranks = _numbers(1, whole=True)([value.get("ranks", 1)])
-    return ranks and "config" in value and set(value) <= {"config", "options", "tuned_as", "ranks"}
+    options = isinstance(value.get("options", {}), dict)
+    return ranks and options and "config" in value and set(value) <= {"config", "options", "tuned_as", "ranks"}
 
 
 def _are_methods(value: Any) -> bool:
@@ -37,7 +38,11 @@ def _are_methods(value: Any) -> bool:
 
 def _are_scenes(value: Any) -> bool:
     return isinstance(value, dict) and all(
-        isinstance(scenes, dict) and {"image_size", "num_classes"} <= set(scenes) for scenes in value.values()
+        isinstance(scenes, dict)
+        and _numbers(1, 10, whole=True)([scenes.get("num_classes")])
+        and _numbers(1, whole=True)(scenes.get("image_size"))
+        and len(scenes["image_size"]) == 2
+        for scenes in value.values()
     )
 
 
@@ -52,7 +57,10 @@ ENTRIES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "seeds": (_numbers(0, 2**31 - 1, whole=True), "a list of integers of at least 0"),
     "noise": (_numbers(0, 1), "a list of shares in [0, 1]"),
     "damage": (_is_a(dict), "a dict of arguments of DamageLabels"),
-    "scenes": (_are_scenes, "by name a dict with image_size, num_classes and further options of tools/make_digits.py"),
+    "scenes": (
+        _are_scenes,
+        "by name a dict with image_size (two numbers), num_classes (1 to 10) and options of ghm-mmdet digits",
+    ),
     "options": (_is_a(dict), "a dict of changes to all configs"),
     "search": (_is_search, "a dict of two lists of numbers, lr and loss_weight"),
     "tuned_by": (_is_a(str), "the name of a search"),
