@@ -20,6 +20,8 @@ _INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 _BLOCK = 1024
 # Programs for each multiprocessor: they stay, and go through the elements in turn.
 _PROGRAMS = 16
+# A product and a sum are rounded one after the other, as by torch's operators, so that regions are the same.
+_ROUNDING = {"enable_fp_fusion": False}
 
 
 @triton.jit
@@ -137,7 +139,7 @@ def region_statistics(pred: Tensor, target: Tensor, valid: Tensor | None, kind: 
     sums = torch.empty(programs, 3, bins, dtype=torch.float64, device=pred.device)
     with torch.cuda.device_of(pred):
         _statistics_kernel[programs, triton.cdiv(bins, sizes["table"])](
-            *inputs, sums, pred.numel(), bins, mu, mu * mu, **flags, **sizes, num_warps=1
+            *inputs, sums, pred.numel(), bins, mu, mu * mu, **flags, **sizes, **_ROUNDING, num_warps=1
         )
     return sums.sum(0)
 
@@ -152,7 +154,7 @@ def harmonized_gradient(
     weight = region_weight.float().contiguous()
     with torch.cuda.device_of(pred):
         _gradient_kernel[(_programs(pred, _BLOCK),)](
-            *inputs, weight, gradient, pred.numel(), weight.numel(), mu, mu * mu, **flags, block=_BLOCK
+            *inputs, weight, gradient, pred.numel(), weight.numel(), mu, mu * mu, **flags, **_ROUNDING, block=_BLOCK
         )
     return gradient
 

@@ -212,8 +212,9 @@ def test_triton_in_its_interpreter():
 @pytest.mark.skipif(INTERPRETED, reason="the interpreter does not compile")
 @pytest.mark.parametrize("target", [("cuda", 80, 32), ("hip", "gfx942", 64)], ids=lambda target: target[0])
 @pytest.mark.parametrize("kind", ["label", "asl1"])
-def test_triton_compiles_for_a_gpu(target, kind, tmp_path, monkeypatch):
-    """Down to the machine's code; no GPU is needed for it."""
+@pytest.mark.parametrize("ones", [(), ("size", "bins")], ids=str)
+def test_triton_compiles_for_a_gpu(target, kind, ones, tmp_path, monkeypatch):
+    """Down to the machine's code; no GPU is needed for it. Of a whole number that is 1 Triton makes a constant."""
     triton = pytest.importorskip("triton", "3.3")
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
@@ -230,13 +231,14 @@ def test_triton_compiles_for_a_gpu(target, kind, tmp_path, monkeypatch):
         (kernels._statistics_kernel, "*fp64", kernels._sizes(10_000, 30)),
         (kernels._gradient_kernel, types["pred_ptr"], {"block": kernels._BLOCK}),
     ):
-        constants, types["out_ptr"] = flags | sizes, out
+        constants, types["out_ptr"] = flags | sizes | dict.fromkeys(ones, 1), out
         signature = {name: "constexpr" if name in constants else types[name] for name in kernel.arg_names}
         source = ASTSource(fn=kernel, signature=signature, constexprs=constants)
-        compiled = triton.compile(source, target=GPUTarget(*target))
+        compiled = triton.compile(source, target=GPUTarget(*target), options=kernels._ROUNDING)
         code = compiled.asm["cubin" if target[0] == "cuda" else "hsaco"]
         assert len(code) > 1000
-        assert "atom" not in compiled.asm.get("ptx", "")
+        if target[0] == "cuda":
+            assert "atom" not in compiled.asm["ptx"] and "fma" not in compiled.asm["ptx"]
 
 
 @pytest.mark.skipif(INTERPRETED, reason="the interpreter takes tensors on a CPU")
