@@ -82,9 +82,5 @@ def smooth_l1_gradient_norm(gradient_norm: Tensor, mu: float = 0.02, beta: float
     """
     checks.check_positive("mu", mu)
     checks.check_positive("beta", beta)
-    return asl1_difference(gradient_norm, mu).div(beta).clamp(max=1)
-
-
-def asl1_difference(gradient_norm: Tensor, mu: float = 0.02) -> Tensor:
-    r"""The |d| whose gradient norm under authentic smooth L1 is g: :math:`\mu g / \sqrt{1 - g^2}`, infinite at 1."""
-    return mu * gradient_norm / (1 - gradient_norm * gradient_norm).sqrt()
+    difference = mu * gradient_norm / (1 - gradient_norm * gradient_norm).sqrt()
+    return difference.div(beta).clamp(max=1)

@@ -26,8 +26,6 @@ from . import cpu
 BACKENDS = ("reference", "cpu", "triton")
 # Types of device by torch's dispatch keys; CUDA is ROCm's, too.
 _DEVICES = {"CompositeExplicitAutograd": "other", "CPU": "cpu", "CUDA": "cuda"}
-
-
 _TRITON_IS_INSTALLED = importlib.util.find_spec("triton") is not None
 
 
@@ -57,33 +55,27 @@ def _implementation(name: str, device: str) -> Callable[..., Tensor]:
 
 _INPUTS = "Tensor pred, Tensor target, Tensor? valid, str kind, float mu"
 _library = torch.library.Library("ghm_mmdet", "DEF")
-for _name, _arguments in (
-    ("region_statistics", f"{_INPUTS}, int bins"),
-    ("harmonized_gradient", f"{_INPUTS}, Tensor region_weight"),
-    ("window_count", "Tensor ordered, Tensor low, Tensor high"),
+for _name, _arguments, _fake in (
+    (
+        "region_statistics",
+        f"{_INPUTS}, int bins",
+        lambda pred, target, valid, kind, mu, bins, backend: pred.new_empty((3, bins), dtype=torch.float64),
+    ),
+    (
+        "harmonized_gradient",
+        f"{_INPUTS}, Tensor region_weight",
+        lambda pred, *others: torch.empty_like(pred, memory_format=torch.contiguous_format),
+    ),
+    (
+        "window_count",
+        "Tensor ordered, Tensor low, Tensor high",
+        lambda ordered, *others: torch.empty_like(ordered, dtype=torch.int32),
+    ),
 ):
     _library.define(f"{_name}({_arguments}, str? backend) -> Tensor")
     for _key, _device in _DEVICES.items():
         _library.impl(_name, _implementation(_name, _device), _key)
-
-
-@torch.library.register_fake("ghm_mmdet::region_statistics")
-def _(
-    pred: Tensor, target: Tensor, valid: Tensor | None, kind: str, mu: float, bins: int, backend: str | None
-) -> Tensor:
-    return pred.new_empty((3, bins), dtype=torch.float64)
-
-
-@torch.library.register_fake("ghm_mmdet::harmonized_gradient")
-def _(
-    pred: Tensor, target: Tensor, valid: Tensor | None, kind: str, mu: float, region_weight: Tensor, backend: str | None
-) -> Tensor:
-    return torch.empty_like(pred, memory_format=torch.contiguous_format)
-
-
-@torch.library.register_fake("ghm_mmdet::window_count")
-def _(ordered: Tensor, low: Tensor, high: Tensor, backend: str | None) -> Tensor:
-    return torch.empty_like(ordered, dtype=torch.int32)
+    torch.library.register_fake(f"ghm_mmdet::{_name}", _fake)
 
 
 def region_statistics(

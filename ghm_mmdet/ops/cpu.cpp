@@ -43,33 +43,25 @@ void with_type(const Tensor& tensor, F f) {
 }
 
 // Elements of a tensor as floats: in place where they are floats, else converted into a buffer.
-class Reader {
- public:
-  explicit Reader(const Tensor& tensor) : tensor_(tensor), data_(tensor.const_data_ptr()) {}
-
-  const float* read(int64_t start, int64_t size, float* buffer) const {
-    const float* result = buffer;
-    with_type(tensor_, [&](auto type) {
-      using T = decltype(type);
-      const T* source = static_cast<const T*>(data_) + start;
-      if constexpr (std::is_same_v<T, float>) {
-        result = source;
-      } else {
-        for (int64_t i = 0; i < size; i += at::vec::Vectorized<T>::size()) {
-          const int64_t count = std::min<int64_t>(at::vec::Vectorized<T>::size(), size - i);
-          auto [low, high] = at::vec::convert_to_float<T>(at::vec::Vectorized<T>::loadu(source + i, count));
-          low.store(buffer + i);
-          high.store(buffer + i + Vec::size());
-        }
+const float* read(const Tensor& tensor, int64_t start, int64_t size, float* buffer) {
+  const float* result = buffer;
+  with_type(tensor, [&](auto type) {
+    using T = decltype(type);
+    using Vector = at::vec::Vectorized<T>;
+    const T* source = tensor.const_data_ptr<T>() + start;
+    if constexpr (std::is_same_v<T, float>) {
+      result = source;
+    } else {
+      for (int64_t i = 0; i < size; i += Vector::size()) {
+        const int64_t some = std::min<int64_t>(Vector::size(), size - i);
+        auto [low, high] = at::vec::convert_to_float<T>(Vector::loadu(source + i, some));
+        low.store(buffer + i);
+        high.store(buffer + i + Vec::size());
       }
-    });
-    return result;
-  }
-
- private:
-  const Tensor& tensor_;
-  const void* data_;
-};
+    }
+  });
+  return result;
+}
 
 // What one thread computes of a block, with room for a whole last vector.
 struct Block {
@@ -152,10 +144,10 @@ struct LabelKind {
 
 // Elements with a target each.
 struct TargetKind {
-  Reader target;
+  const Tensor& target;
 
   void mark_positives(int64_t start, int64_t size, int32_t rows, Block& block) const {
-    const float* t = target.read(start, size, block.target);
+    const float* t = read(target, start, size, block.target);
     for (int64_t i = 0; i < size; ++i) {
       block.region[i] += t[i] > 0.0f ? rows : 0;
     }
@@ -166,7 +158,7 @@ struct TargetKind {
 struct DenseKind : TargetKind {
   template <bool with_loss>
   void compute(const float* pred, int64_t start, int64_t size, Block& block) const {
-    const float* t = target.read(start, size, block.target);
+    const float* t = read(target, start, size, block.target);
     logistic<with_loss>(pred, size, block);
     for (int64_t i = 0; i < size; ++i) {
       block.derivative[i] -= t[i];
@@ -185,7 +177,7 @@ struct ASL1Kind : TargetKind {
 
   template <bool with_loss>
   void compute(const float* pred, int64_t start, int64_t size, Block& block) const {
-    const float* t = target.read(start, size, block.target);
+    const float* t = read(target, start, size, block.target);
     const float square = static_cast<float>(mu * mu);
     const float bound = static_cast<float>(2 * mu);
     const float offset = static_cast<float>(mu);
@@ -272,9 +264,9 @@ void with_kind(c10::string_view name, const Tensor& pred, const Tensor& target, 
   if (name == "label") {
     function(LabelKind{target.const_data_ptr<int32_t>(), pred.size(1)});
   } else if (name == "dense") {
-    function(DenseKind{{Reader(target)}});
+    function(DenseKind{{target}});
   } else {
-    function(ASL1Kind{{Reader(target)}, mu});
+    function(ASL1Kind{{target}, mu});
   }
 }
 
@@ -301,13 +293,12 @@ Tensor region_statistics(const Tensor& pred, const Tensor& target, const std::op
   const Regions region = regions(pred, valid, bins);
   Tensor result = at::zeros({3, bins}, pred.options().dtype(at::kDouble));
   double *count = result.mutable_data_ptr<double>(), *positive = count + bins, *loss = positive + bins;
-  const Reader reader(pred);
   std::vector<Statistics> statistics(at::get_num_threads(), Statistics(bins));
   with_kind(kind, pred, target, mu, [&](auto kind) {
     for_blocks(pred, [&] {
       Statistics& own = statistics[at::get_thread_num()];
-      return [&own, &region, &reader, kind](int64_t start, int64_t size, Block& block) {
-        kind.template compute<true>(reader.read(start, size, block.pred), start, size, block);
+      return [&own, &region, &pred, kind](int64_t start, int64_t size, Block& block) {
+        kind.template compute<true>(read(pred, start, size, block.pred), start, size, block);
         region.compute(start, size, block);
         kind.mark_positives(start, size, static_cast<int32_t>(own.rows), block);
         own.add(size, block);
@@ -335,14 +326,13 @@ Tensor harmonized_gradient(const Tensor& pred, const Tensor& target, const std::
   std::vector<float> table(bins + 1);
   std::copy_n(region_weight.const_data_ptr<float>(), bins, table.begin() + 1);
   Tensor gradient = at::empty_like(pred);
-  const Reader reader(pred);
   with_kind(kind, pred, target, mu, [&](auto kind) {
     with_type(pred, [&](auto type) {
       using T = decltype(type);
       T* out = gradient.mutable_data_ptr<T>();
       for_blocks(pred, [&] {
-        return [&table, &region, &reader, out, kind](int64_t start, int64_t size, Block& block) {
-          kind.template compute<false>(reader.read(start, size, block.pred), start, size, block);
+        return [&table, &region, &pred, out, kind](int64_t start, int64_t size, Block& block) {
+          kind.template compute<false>(read(pred, start, size, block.pred), start, size, block);
           region.compute(start, size, block);
           for (int64_t i = 0; i < size; i += Vec::size()) {
             const int64_t some = std::min<int64_t>(Vec::size(), size - i);

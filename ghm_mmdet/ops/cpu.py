@@ -22,18 +22,9 @@ if sys.platform == "linux":
     _FLAGS.append("-fopenmp")
 # What torch's vectors need to be as wide as they are inside torch.
 _CAPABILITY_FLAGS = {
-    "AVX2": ["-mavx2", "-mfma", "-mf16c", "-DCPU_CAPABILITY=AVX2", "-DCPU_CAPABILITY_AVX2"],
-    "AVX512": [
-        "-mavx512f",
-        "-mavx512dq",
-        "-mavx512bw",
-        "-mavx512vl",
-        "-mfma",
-        "-mf16c",
-        "-mprefer-vector-width=512",
-        "-DCPU_CAPABILITY=AVX512",
-        "-DCPU_CAPABILITY_AVX512",
-    ],
+    "AVX2": "-mavx2 -mfma -mf16c -DCPU_CAPABILITY=AVX2 -DCPU_CAPABILITY_AVX2",
+    "AVX512": "-mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mf16c -mprefer-vector-width=512"
+    " -DCPU_CAPABILITY=AVX512 -DCPU_CAPABILITY_AVX512",
 }
 
 
@@ -63,7 +54,7 @@ def build() -> Path:
 
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix="ghm_mmdet_build") as folder:
-            flags = _FLAGS + _CAPABILITY_FLAGS.get(torch.backends.cpu.get_cpu_capability(), [])
+            flags = _FLAGS + _CAPABILITY_FLAGS.get(torch.backends.cpu.get_cpu_capability(), "").split()
             cpp_extension.load(
                 "ghm_mmdet_cpu", [str(_SOURCE)], extra_cflags=flags, build_directory=folder, is_python_module=False
             )
