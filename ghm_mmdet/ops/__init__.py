@@ -7,7 +7,8 @@ Three back ends do the same: :mod:`reference <ghm_mmdet.ops.reference>` in plain
 :mod:`cpu <ghm_mmdet.ops.cpu>` in C++, where ``python -m ghm_mmdet.ops build`` has compiled it; and ``triton``, for a
 GPU. All compute in float32, of float64 in float64. The operators are registered with torch as
 ``ghm_mmdet::region_statistics``, ``ghm_mmdet::harmonized_gradient`` and ``ghm_mmdet::window_count``: torch picks the
-back end by the device, and torch.compile and CUDA graphs go through them.
+back end by the device, and torch.compile and CUDA graphs go through them. A back end that is asked for by name is an
+operator of its own.
 """
 
 from __future__ import annotations
@@ -24,8 +25,6 @@ from torch import Tensor
 from . import cpu
 
 BACKENDS = ("reference", "cpu", "triton")
-# Types of device by torch's dispatch keys; CUDA is ROCm's, too.
-_DEVICES = {"CompositeExplicitAutograd": "other", "CPU": "cpu", "CUDA": "cuda"}
 _TRITON_IS_INSTALLED = importlib.util.find_spec("triton") is not None
 
 
@@ -44,10 +43,9 @@ def backend_for(device: str) -> str:
     return "reference"
 
 
-def _implementation(name: str, device: str) -> Callable[..., Tensor]:
-    def run(*arguments: Any) -> Tensor:
-        *inputs, backend = arguments
-        result: Tensor = getattr(_module(backend or backend_for(device)), name)(*inputs)
+def _implementation(name: str, backend: str | None) -> Callable[..., Tensor]:
+    def run(*inputs: Any) -> Tensor:
+        result: Tensor = getattr(_module(backend or backend_for(inputs[0].device.type)), name)(*inputs)
         return result
 
     return run
@@ -59,7 +57,7 @@ for _name, _arguments, _fake in (
     (
         "region_statistics",
         f"{_INPUTS}, int bins",
-        lambda pred, target, valid, kind, mu, bins, backend: pred.new_empty((3, bins), dtype=torch.float64),
+        lambda pred, target, valid, kind, mu, bins: pred.new_empty((3, bins), dtype=torch.float64),
     ),
     (
         "harmonized_gradient",
@@ -72,10 +70,12 @@ for _name, _arguments, _fake in (
         lambda ordered, *others: torch.empty_like(ordered, dtype=torch.int32),
     ),
 ):
-    _library.define(f"{_name}({_arguments}, str? backend) -> Tensor")
-    for _key, _device in _DEVICES.items():
-        _library.impl(_name, _implementation(_name, _device), _key)
-    torch.library.register_fake(f"ghm_mmdet::{_name}", _fake)
+    for _prefix, _backend in (("", None), ("reference_", "reference"), ("triton_", "triton")):
+        _library.define(f"{_prefix}{_name}({_arguments}) -> Tensor")
+        # On a CPU the C++ library, once it is loaded, takes the place of this one for the operator without a prefix.
+        _library.impl(_prefix + _name, _implementation(_name, _backend), "CompositeExplicitAutograd")
+        torch.library.register_fake(f"ghm_mmdet::{_prefix}{_name}", _fake)
+cpu.load()
 
 
 def region_statistics(
@@ -107,8 +107,8 @@ def region_statistics(
     Raises:
         ValueError: kind or back end is unknown, or the back end is for another device or not built.
     """
-    inputs = _prepared(pred, target, weight, kind, backend)
-    return torch.ops.ghm_mmdet.region_statistics.default(*inputs, kind, mu, bins, backend)
+    inputs = _prepared(pred, target, weight, kind)
+    return _operator("region_statistics", pred, backend)(*inputs, kind, mu, bins)
 
 
 def harmonized_gradient(
@@ -128,8 +128,8 @@ def harmonized_gradient(
     Returns:
         The shape and dtype of ``pred``.
     """
-    inputs = _prepared(pred, target, weight, kind, backend)
-    return torch.ops.ghm_mmdet.harmonized_gradient.default(*inputs, kind, mu, region_weight, backend)
+    inputs = _prepared(pred, target, weight, kind)
+    return _operator("harmonized_gradient", pred, backend)(*inputs, kind, mu, region_weight)
 
 
 def window_count(ordered: Tensor, low: Tensor, high: Tensor, backend: str | None = None) -> Tensor:
@@ -137,7 +137,7 @@ def window_count(ordered: Tensor, low: Tensor, high: Tensor, backend: str | None
 
     All three ascend, float32 or float64, shape (N,); the numbers are in int32.
     """
-    return torch.ops.ghm_mmdet.window_count.default(ordered, low, high, backend)
+    return _operator("window_count", ordered, backend)(ordered, low, high)
 
 
 def above_0(weight: Tensor) -> Tensor:
@@ -145,14 +145,25 @@ def above_0(weight: Tensor) -> Tensor:
     return torch.gt(weight, 0, out=torch.empty_like(weight)).bool() if weight.dtype.is_signed else weight.bool()
 
 
-def _prepared(
-    pred: Tensor, target: Tensor, weight: Tensor | None, kind: str, backend: str | None
-) -> tuple[Tensor, Tensor, Tensor | None]:
+def _operator(name: str, value: Tensor, backend: str | None) -> Callable[..., Tensor]:
+    if backend not in (None, *BACKENDS):
+        raise ValueError(f"backend must be one of {', '.join(map(repr, BACKENDS))}, or None, got {backend!r}")
+    if backend == "reference" or value.dtype == torch.float64:
+        name = f"reference_{name}"
+    elif backend == "triton":
+        name = f"triton_{name}"
+    elif backend == "cpu" and value.device.type != "cpu":
+        raise ValueError(f"backend='cpu' is for tensors on a CPU, got one on {value.device}")
+    elif backend == "cpu" and not cpu.loaded():
+        raise ValueError("backend='cpu' has not been built: python -m ghm_mmdet.ops build")
+    operator: Callable[..., Tensor] = getattr(torch.ops.ghm_mmdet, name).default
+    return operator
+
+
+def _prepared(pred: Tensor, target: Tensor, weight: Tensor | None, kind: str) -> tuple[Tensor, Tensor, Tensor | None]:
     """What the back ends take: labels in int32, and a bool for what counts."""
     if kind not in ("label", "dense", "asl1"):
         raise ValueError(f"kind must be 'label', 'dense' or 'asl1', got {kind!r}")
-    if backend not in (None, *BACKENDS):
-        raise ValueError(f"backend must be one of {', '.join(map(repr, BACKENDS))}, or None, got {backend!r}")
     if kind == "label" and target.dtype != torch.int32:
         target = target.long().clamp(-1, pred.shape[1]).int()
     if weight is not None and weight.dtype != torch.bool:

@@ -270,10 +270,22 @@ void with_kind(c10::string_view name, const Tensor& pred, const Tensor& target, 
   }
 }
 
-Regions regions(const Tensor& pred, const std::optional<Tensor>& valid, int64_t bins) {
-  const bool per_sample = valid.has_value() && valid->size(1) == 1 && pred.size(1) != 1;
-  return {bins, valid.has_value() ? valid->const_data_ptr<bool>() : nullptr, pred.size(1), per_sample};
-}
+// What is read in place: contiguous, and a target of labels, or of floats of one of three types.
+struct Inputs {
+  Inputs(const Tensor& any_pred, const Tensor& any_target, const std::optional<Tensor>& any_valid, bool labels)
+      : pred(any_pred.contiguous()), valid(any_valid.has_value() ? any_valid->contiguous() : Tensor()) {
+    const auto type = any_target.scalar_type();
+    const bool readable = labels || type == at::kFloat || type == at::kHalf || type == at::kBFloat16;
+    target = (readable ? any_target : any_target.to(at::kFloat)).contiguous();
+  }
+
+  Regions regions(int64_t bins) const {
+    const bool per_sample = valid.defined() && valid.size(1) == 1 && pred.size(1) != 1;
+    return {bins, valid.defined() ? valid.const_data_ptr<bool>() : nullptr, pred.size(1), per_sample};
+  }
+
+  Tensor pred, target, valid;
+};
 
 // Goes through the elements in blocks, in parallel: work() makes in each thread what is then called with
 // (start, size, block).
@@ -288,13 +300,15 @@ void for_blocks(const Tensor& pred, Work work) {
   });
 }
 
-Tensor region_statistics(const Tensor& pred, const Tensor& target, const std::optional<Tensor>& valid,
+Tensor region_statistics(const Tensor& any_pred, const Tensor& any_target, const std::optional<Tensor>& any_valid,
                          c10::string_view kind, double mu, int64_t bins) {
-  const Regions region = regions(pred, valid, bins);
+  const Inputs inputs(any_pred, any_target, any_valid, kind == "label");
+  const Tensor& pred = inputs.pred;
+  const Regions region = inputs.regions(bins);
   Tensor result = at::zeros({3, bins}, pred.options().dtype(at::kDouble));
   double *count = result.mutable_data_ptr<double>(), *positive = count + bins, *loss = positive + bins;
   std::vector<Statistics> statistics(at::get_num_threads(), Statistics(bins));
-  with_kind(kind, pred, target, mu, [&](auto kind) {
+  with_kind(kind, pred, inputs.target, mu, [&](auto kind) {
     for_blocks(pred, [&] {
       Statistics& own = statistics[at::get_thread_num()];
       return [&own, &region, &pred, kind](int64_t start, int64_t size, Block& block) {
@@ -319,14 +333,17 @@ Tensor region_statistics(const Tensor& pred, const Tensor& target, const std::op
   return result;
 }
 
-Tensor harmonized_gradient(const Tensor& pred, const Tensor& target, const std::optional<Tensor>& valid,
+Tensor harmonized_gradient(const Tensor& any_pred, const Tensor& any_target, const std::optional<Tensor>& any_valid,
                            c10::string_view kind, double mu, const Tensor& region_weight) {
   const int64_t bins = region_weight.numel();
-  const Regions region = regions(pred, valid, bins);
+  const Inputs inputs(any_pred, any_target, any_valid, kind == "label");
+  const Tensor& pred = inputs.pred;
+  const Regions region = inputs.regions(bins);
   std::vector<float> table(bins + 1);
-  std::copy_n(region_weight.const_data_ptr<float>(), bins, table.begin() + 1);
+  const Tensor weight = region_weight.to(at::kFloat).contiguous();
+  std::copy_n(weight.const_data_ptr<float>(), bins, table.begin() + 1);
   Tensor gradient = at::empty_like(pred);
-  with_kind(kind, pred, target, mu, [&](auto kind) {
+  with_kind(kind, pred, inputs.target, mu, [&](auto kind) {
     with_type(pred, [&](auto type) {
       using T = decltype(type);
       T* out = gradient.mutable_data_ptr<T>();
@@ -355,7 +372,8 @@ Tensor harmonized_gradient(const Tensor& pred, const Tensor& target, const std::
 }
 
 // The windows ascend as the values do, so that each thread goes through both once.
-Tensor window_count(const Tensor& ordered, const Tensor& low, const Tensor& high) {
+Tensor window_count(const Tensor& any_ordered, const Tensor& any_low, const Tensor& any_high) {
+  const Tensor ordered = any_ordered.contiguous(), low = any_low.contiguous(), high = any_high.contiguous();
   const float *values = ordered.const_data_ptr<float>(), *end_of_values = values + ordered.numel();
   const float *lows = low.const_data_ptr<float>(), *highs = high.const_data_ptr<float>();
   Tensor result = at::empty_like(ordered, ordered.options().dtype(at::kInt));
@@ -376,13 +394,8 @@ Tensor window_count(const Tensor& ordered, const Tensor& low, const Tensor& high
 
 }  // namespace
 
-TORCH_LIBRARY(ghm_mmdet_cpu, library) {
-  library.def(
-      "region_statistics(Tensor pred, Tensor target, Tensor? valid, str kind, float mu, int bins) -> Tensor",
-      region_statistics);
-  library.def(
-      "harmonized_gradient(Tensor pred, Tensor target, Tensor? valid, str kind, float mu, Tensor region_weight)"
-      " -> Tensor",
-      harmonized_gradient);
-  library.def("window_count(Tensor ordered, Tensor low, Tensor high) -> Tensor", window_count);
+TORCH_LIBRARY_IMPL(ghm_mmdet, CPU, library) {
+  library.impl("region_statistics", region_statistics);
+  library.impl("harmonized_gradient", harmonized_gradient);
+  library.impl("window_count", window_count);
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import sys
@@ -10,9 +9,6 @@ import tempfile
 from pathlib import Path
 
 import torch
-from torch import Tensor
-
-from . import reference
 
 _SOURCE = Path(__file__).with_suffix(".cpp")
 # The rounding has to stay that of torch's own operators.
@@ -60,53 +56,21 @@ def build() -> Path:
             )
             # Only newer versions of torch return the path.
             os.replace(Path(folder) / "ghm_mmdet_cpu.so", path)
-    loaded.cache_clear()
+    load()
     return path
 
 
-@functools.cache
+_loaded = False
+
+
+def load() -> None:
+    """Load the operators where they have been compiled: the library tells torch that they are for tensors on a CPU."""
+    global _loaded
+    if not _loaded and library().exists():
+        torch.ops.load_library(library())
+        _loaded = True
+
+
 def loaded() -> bool:
-    """Load the operators where they have been compiled; whether they can be called."""
-    path = library()
-    if path.exists():
-        torch.ops.load_library(path)
-    return path.exists()
-
-
-def region_statistics(pred: Tensor, target: Tensor, valid: Tensor | None, kind: str, mu: float, bins: int) -> Tensor:
-    if pred.dtype == torch.float64:
-        return reference.region_statistics(pred, target, valid, kind, mu, bins)
-    # First, since torch.ops has no such name before the library is loaded.
-    inputs = _inputs(pred, target, valid, kind)
-    return torch.ops.ghm_mmdet_cpu.region_statistics.default(*inputs, kind, mu, bins)
-
-
-def harmonized_gradient(
-    pred: Tensor, target: Tensor, valid: Tensor | None, kind: str, mu: float, region_weight: Tensor
-) -> Tensor:
-    if pred.dtype == torch.float64:
-        return reference.harmonized_gradient(pred, target, valid, kind, mu, region_weight)
-    inputs, table = _inputs(pred, target, valid, kind), region_weight.float().contiguous()
-    return torch.ops.ghm_mmdet_cpu.harmonized_gradient.default(*inputs, kind, mu, table)
-
-
-def window_count(ordered: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    if ordered.dtype == torch.float64:
-        return reference.window_count(ordered, low, high)
-    _check(ordered)
-    return torch.ops.ghm_mmdet_cpu.window_count(ordered.contiguous(), low.contiguous(), high.contiguous())
-
-
-def _inputs(pred: Tensor, target: Tensor, valid: Tensor | None, kind: str) -> tuple[Tensor, Tensor, Tensor | None]:
-    """What the C++ code reads: contiguous tensors, dense targets of one of three dtypes."""
-    _check(pred)
-    if kind != "label" and target.dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        target = target.float()
-    return pred.contiguous(), target.contiguous(), None if valid is None else valid.contiguous()
-
-
-def _check(value: Tensor) -> None:
-    if value.device.type != "cpu":
-        raise ValueError(f"backend='cpu' is for tensors on a CPU, got one on {value.device}")
-    if not loaded():
-        raise ValueError("backend='cpu' has not been built: python -m ghm_mmdet.ops build")
+    """Whether the operators can be called."""
+    return _loaded

@@ -191,12 +191,10 @@ def test_torch_library_accepts_the_operators(kind):
     target = target.int() if kind == "label" else target
     valid = torch.ones(20, 1, dtype=torch.bool)
     checks = ("test_schema", "test_faketensor")
-    torch.library.opcheck(
-        torch.ops.ghm_mmdet.region_statistics, (pred, target, valid, kind, 0.1, 5, None), test_utils=checks
-    )
-    arguments = (pred, target, None, kind, 0.1, torch.rand(5), None)
+    torch.library.opcheck(torch.ops.ghm_mmdet.region_statistics, (pred, target, valid, kind, 0.1, 5), test_utils=checks)
+    arguments = (pred, target, None, kind, 0.1, torch.rand(5))
     torch.library.opcheck(torch.ops.ghm_mmdet.harmonized_gradient, arguments, test_utils=checks)
-    torch.library.opcheck(torch.ops.ghm_mmdet.window_count, (torch.arange(3.0),) * 3 + (None,), test_utils=checks)
+    torch.library.opcheck(torch.ops.ghm_mmdet.window_count, (torch.arange(3.0),) * 3, test_utils=checks)
 
 
 @pytest.mark.skipif(INTERPRETED, reason="this is the interpreter")
@@ -260,11 +258,20 @@ def test_the_choice_of_a_back_end(monkeypatch):
         monkeypatch.setattr(cpu, "loaded", lambda built=built: built)
         assert ops.backend_for("cpu") == expected
     assert ops.backend_for("mps") == "reference"
-    pred = torch.zeros(2, 3, device="cpu")
-    statistics = ops.region_statistics(pred, pred, None, "dense", 0.0, 10)
-    assert torch.equal(statistics, ops.region_statistics(pred, pred, None, "dense", 0.0, 10, "reference"))
-    with pytest.raises(ValueError, match="backend='cpu' has not been built"):
-        ops.region_statistics(pred, pred, None, "dense", 0.0, 10, "cpu")
+
+
+def test_without_the_cpp_library_the_reference_runs(tmp_path):
+    script = """
+import torch
+from ghm_mmdet import ops
+pred = torch.randn(50, 3)
+inputs = pred, torch.rand(50, 3), None, "dense", 0.0, 10
+assert torch.equal(ops.region_statistics(*inputs), ops.region_statistics(*inputs, "reference"))
+ops.region_statistics(*inputs, "cpu")
+"""
+    environment = {**os.environ, "TORCH_EXTENSIONS_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert done.stderr.strip().endswith("ValueError: backend='cpu' has not been built: python -m ghm_mmdet.ops build")
 
 
 @pytest.mark.skipif(INTERPRETED, reason="there Triton runs")
