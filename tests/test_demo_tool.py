@@ -14,6 +14,9 @@ import cv2
 import pytest
 from tools.running import REPO, assert_plain, environment, run_tool
 
+from ghm_mmdet.digits.folder import MANIFEST, DigitsFolder
+from ghm_mmdet.digits.scenes import SceneOptions
+
 pytestmark = pytest.mark.slow
 
 FEW = (
@@ -30,8 +33,12 @@ FEW = (
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the demo would make, with a few of its scenes."""
     folder = tmp_path_factory.mktemp("demo") / "digits"
-    assert run_tool("make_digits.py", "--out", folder).returncode == 0
+    DigitsFolder(folder, "coco", {"train": 32, "val": 8, "test": 12}, SceneOptions()).make(1, lambda split: None)
+    wanted = DigitsFolder(folder, "coco", {"train": 1000, "val": 100, "test": 200}, SceneOptions()).manifest
+    made = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps({**made, **wanted}))
     return folder
 
 

@@ -129,7 +129,7 @@ def test_train_ends_with_the_figures_a_picture_and_a_report(started: tuple[Path,
 
 
 def test_bad_folders_end_plainly(tmp_path: Path) -> None:
-    done = start_tool("start.py", tmp_path / "nowhere", cwd=tmp_path)
+    done = run_tool("start.py", tmp_path / "nowhere", cwd=tmp_path)
     assert_plain(done.returncode, done.stderr, "folder not found", "nowhere")
     (tmp_path / "empty").mkdir()
     done = run_tool("start.py", tmp_path / "empty", cwd=tmp_path)

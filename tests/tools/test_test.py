@@ -62,6 +62,7 @@ def test_real_coco_images_train_and_test(tiny_coco_root: Path, tmp_path: Path) -
     assert len(losses) == 4
     assert all(torch.tensor(losses).isfinite())
     checkpoint = tmp_path / "run" / "epoch_1.pth"
+    options.append("test_dataloader.dataset.indices=20")
     tested = run_tool("test.py", config, checkpoint, "--work-dir", tmp_path / "test", "--cfg-options", *options)
     assert tested.returncode == 0, tested.stderr
     assert TABLE.search(tested.stdout)
