@@ -145,7 +145,9 @@ def _refuse_circular_bases(path: str, above: tuple[str, ...]) -> None:
         circle = " -> ".join(os.path.basename(config) for config in (*above[above.index(path) :], path))
         raise UserError(f"the _base_ entries of {path} go round in a circle: {circle}\nTake one of them out.")
     try:
-        bases = [Config._get_cfg_path(base, path)[0] for base in Config._get_base_files(path)]
+        # mmdet's own configs come back to none of the user's, and mmengine reads a hundred files to find one.
+        own = [base for base in Config._get_base_files(path) if "::" not in base]
+        bases = [Config._get_cfg_path(base, path)[0] for base in own]
     except Exception:
         # Reading the config says what is wrong with it.
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator
@@ -26,10 +27,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     # Tests of the mathematics run without mmengine too.
-    if "mmengine.config" in sys.modules:
+    if importlib.util.find_spec("mmengine"):
         import quick_mmengine
 
-        quick_mmengine.remember()
+        quick_mmengine.make_quick()
+    if "mmdet" in sys.modules:
+        # The first optimizer imports it.
+        importlib.import_module("torch._dynamo")
     # A collection of garbage, which each of mmengine's data sets begins, passes a million objects of modules over.
     gc.freeze()
 
