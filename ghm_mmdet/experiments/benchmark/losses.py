@@ -76,7 +76,7 @@ def cases(sizes: list[int], bins: list[int], classes: int, dtypes: list[str]) ->
     for dtype in dtypes:
         found += [Case("classification", max(1, size // classes), classes, bins[0], dtype) for size in sizes]
         found += [Case("classification", 100_000, classes, count, dtype) for count in bins[1:]]
-        found += [Case("regression", 20_000, 4, 10, dtype)]
+        found += [Case("regression", boxes, 4, 10, dtype) for boxes in (20_000, 512)]
     return found
 
 
