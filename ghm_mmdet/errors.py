@@ -62,9 +62,15 @@ def other_than_file(path: str | Path) -> str:
     return kinds.get(stat.S_IFMT(mode), "")
 
 
+def _is_first_of_machine() -> bool:
+    rank = os.environ.get("LOCAL_RANK", "0")
+    # What is no number will be refused, and somebody must say so.
+    return not rank.isdecimal() or int(rank) == 0
+
+
 def print_notice(text: str) -> None:
     """Prints one line to stderr, on the first rank of each node."""
-    if int(os.environ.get("LOCAL_RANK", 0)) == 0:
+    if _is_first_of_machine():
         print(text, file=sys.stderr, flush=True)
 
 
@@ -161,7 +167,7 @@ def plain_errors() -> Iterator[None]:
         lost = message.startswith("another rank")
         Path(launcher, f"{'lost' if lost else 'error'}_{os.environ.get('RANK', 0)}").write_text(message, "utf-8")
     # Before the ranks have met, they all fail alike and one of them speaks; afterwards a failure is one rank's own.
-    elif _is_distributed() or int(os.environ.get("LOCAL_RANK", 0)) == 0:
+    elif _is_distributed() or _is_first_of_machine():
         print(f"error: {message}", file=sys.stderr, flush=True)
     sys.exit(EXIT_CODE)
 

@@ -23,6 +23,7 @@ def read_ranks(launcher: str, local_rank: int) -> None:
     if launcher in ("none", "pytorch"):
         os.environ.setdefault("LOCAL_RANK", str(local_rank))
     if launcher == "none":
+        _check_numbers()
         return
     variables = RANK_VARIABLES[launcher]
     missing = [name for name in variables if name not in os.environ]
@@ -36,6 +37,23 @@ def read_ranks(launcher: str, local_rank: int) -> None:
     os.environ.setdefault("MASTER_PORT", "29500")
     if "MASTER_ADDR" not in os.environ:
         os.environ["MASTER_ADDR"] = _first_host(launcher)
+    _check_numbers()
+
+
+def _check_numbers() -> None:
+    """Raises UserError for a number of ranks in the environment that is none."""
+    ranks = os.environ.get("WORLD_SIZE", "")
+    most = int(ranks) - 1 if ranks.isdecimal() else float("inf")
+    for name, least, greatest in (
+        ("WORLD_SIZE", 1, float("inf")),
+        ("RANK", 0, most),
+        ("LOCAL_RANK", 0, most),
+        ("MASTER_PORT", 1, 65535),
+    ):
+        value = os.environ.get(name, str(least))
+        if not value.isdecimal() or not least <= int(value) <= greatest:
+            upper = f" to {greatest:.0f}" if greatest != float("inf") else " on"
+            raise UserError(f"the environment variable {name} is {value!r}, not a whole number from {least}{upper}")
 
 
 def _first_host(launcher: str) -> str:

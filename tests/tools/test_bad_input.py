@@ -192,6 +192,27 @@ def test_launcher_without_its_ranks(fails, shapes, monkeypatch: pytest.MonkeyPat
     fails("test", [shapes.config, shapes.checkpoint, "--launcher", "slurm"], "SLURM_PROCID")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "launcher"),
+    [
+        ("RANK", "x", "none"),
+        ("LOCAL_RANK", "abc", "none"),
+        ("WORLD_SIZE", "0", "pytorch"),
+        ("WORLD_SIZE", "two", "pytorch"),
+        ("RANK", "2", "pytorch"),
+        ("RANK", "-1", "pytorch"),
+        ("MASTER_PORT", "70000", "pytorch"),
+        ("MASTER_PORT", "a", "pytorch"),
+    ],
+)
+def test_ranks_of_the_environment(name: str, value: str, launcher: str, fails, shapes, monkeypatch) -> None:
+    ranks = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29999"}
+    for key, number in (ranks if launcher == "pytorch" else {}).items():
+        monkeypatch.setenv(key, number)
+    monkeypatch.setenv(name, value)
+    fails("train", [shapes.config, "--launcher", launcher], f"the environment variable {name} is {value!r}")
+
+
 @pytest.mark.parametrize("weights", ["torchvision://resnet18", "http://127.0.0.1:9/none.pth", "gone.pth"])
 def test_pretrained_weights_out_of_reach(
     fails, shapes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: str
