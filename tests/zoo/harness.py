@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import functools
 import logging
 import sys
 import time
@@ -90,9 +91,14 @@ def without_weights(model) -> None:
             node["pretrained"] = None
 
 
+@functools.cache
+def read_model(path: Path) -> dict:
+    return Config.fromfile(path).model
+
+
 def thin_config(family: Family) -> dict:
     """The model's config with a thin backbone, short towers and few regions."""
-    model = Config.fromfile(CONFIGS / family.config).model
+    model = copy.deepcopy(read_model(CONFIGS / family.config))
     without_weights(model)
     if isinstance(model.get("teacher_config"), str):
         model.teacher_config = Config.fromfile(CONFIGS / model.teacher_config.replace("configs/", ""))
