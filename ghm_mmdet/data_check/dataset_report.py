@@ -28,7 +28,7 @@ from ghm_mmdet.data_check.pipeline import (
 )
 from ghm_mmdet.data_check.preflight import check_classes
 from ghm_mmdet.data_check.walk import Part, Walk, walk_data
-from ghm_mmdet.errors import UserError
+from ghm_mmdet.errors import UserError, described
 from ghm_mmdet.prior import DenseHead, count_samples, find_dense_heads
 
 PHASES = ("train", "val", "test")
@@ -169,9 +169,13 @@ class _AnchorCounter:
 
     @torch.no_grad()
     def count(self, sample: dict) -> None:
-        samples = self.model.data_preprocessor(pseudo_collate([sample]), training=False)["data_samples"]
-        for dense in self.heads:
-            count_samples(dense, samples)
+        try:
+            samples = self.model.data_preprocessor(pseudo_collate([sample]), training=False)["data_samples"]
+            for dense in self.heads:
+                count_samples(dense, samples)
+        except Exception as error:
+            # A training step fails at it too, which is found besides.
+            self.why, self.heads = described(error), []
 
     def lines(self) -> list[str]:
         if self.why:

@@ -52,6 +52,25 @@ def test_bad_data(config, harm):
     ) in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("option", "part"),
+    [
+        (
+            "model.data_preprocessor.pad_size_divisor=0",
+            "model.data_preprocessor: a training step fails: ZeroDivisionError",
+        ),
+        ("model.bbox_head.anchor_generator.strides=[8,16]", "model.bbox_head: a training step fails: AssertionError"),
+        ("model.test_cfg=None", "model.bbox_head: a prediction fails"),
+    ],
+)
+def test_a_model_that_cannot_take_a_step(option, part, config, capsys):
+    with pytest.raises(SystemExit) as stop:
+        call_tool("check", [str(config), "--cfg-options", option])
+    output = capsys.readouterr()
+    assert stop.value.code == 1 and part in output.out and output.out.endswith("Training would break.\n")
+    assert "Traceback" not in output.err
+
+
 def test_a_loss_that_would_be_wrong_in_silence(tmp_path, capsys):
     """The model comes after the data."""
     write_shapes(tmp_path / "data", images=2)
