@@ -20,7 +20,7 @@ model = dict(
             use_sigmoid=True,
             max_weight=10.0,
             normalize="positives",
-            loss_weight=3.0,
+            loss_weight=1.0,
         ),
         loss_bbox=dict(_delete_=True, type="ghm_mmdet.GHMR", mu=0.1, bins=10, momentum=0.7, loss_weight=10.0),
     )

@@ -141,7 +141,8 @@ def _prepare(
     epochs = args.epochs or size.epochs_for(train_images)
     config = work_dir / f"{work_dir.name}.py"
 
-    def write(loss_name: str, why: str) -> None:
+    def write(loss_name: str, why: str, logits: float) -> None:
+        loss = LOSSES[loss_name]
         words = f"ghm-mmdet train {shlex.quote(str(config))}" + (" --allow-partial-load" if args.weights else "")
         title = f"{size.title}, on {folder.root.name} ({folder.format_name}).\n\n{why}"
         text = config_text(
@@ -156,13 +157,14 @@ def _prepare(
             epochs=epochs,
             size=size,
             anchors=anchors,
-            loss=LOSSES[loss_name],
+            loss=loss,
+            lr=loss.lr_at(logits) if size.lr is None else size.lr,
             weights=args.weights,
         )
         config.write_text(text, encoding="utf-8")
 
-    # The loss has no part in how positives are counted.
-    write("ce", "")
+    # Neither the loss nor its learning rate has a part in how positives are counted.
+    write("ce", "", logits=0)
     _say(2, "checking the data")
     cfg = _check_data(config, work_dir)
     _say(3, "counting positives")
@@ -172,7 +174,7 @@ def _prepare(
     why = "chosen by hand" if args.loss else f"{advice.reason} (docs/results.md)"
     why = f"Positives: one of {logits:,.0f} logits. Loss: {LOSSES[loss_name].title}, {why}."
     _note(why)
-    write(loss_name, why)
+    write(loss_name, why, logits)
     _say(4, f"config: {config}")
     _note(f"{size.title}, {epochs} epochs, anchors of {anchors.octave_base_scale:g} strides, ratios {anchors.ratios}")
     record = {

@@ -22,7 +22,7 @@ class Size:
     """A detector and how long it is trained.
 
     base: the config to inherit, below configs/.
-    lr: of cross-entropy for `lr_batch` images in a step.
+    lr: for `batch` images in a step, or None for that of the loss.
     iterations: that a training should have, within the limits on its epochs.
     """
 
@@ -33,8 +33,7 @@ class Size:
     strides: tuple[int, ...]
     base_scale: float
     batch: int
-    lr: float
-    lr_batch: int
+    lr: float | None
     iterations: int
     epochs: tuple[int, int]
     warmup: int
@@ -57,8 +56,7 @@ SIZES = {
         strides=(8, 16, 32),
         base_scale=3.0,
         batch=4,
-        lr=0.01,
-        lr_batch=4,
+        lr=None,
         iterations=900,
         epochs=(6, 60),
         warmup=50,
@@ -71,8 +69,7 @@ SIZES = {
         strides=(8, 16, 32, 64, 128),
         base_scale=4.0,
         batch=4,
-        lr=0.01,
-        lr_batch=16,
+        lr=0.01 * 4 / 16,  # MMDetection's 0.01 is for 16 images
         iterations=4000,
         epochs=(12, 60),
         warmup=500,
@@ -106,10 +103,10 @@ def config_text(
     size: Size,
     anchors: Anchors,
     loss: Loss,
+    lr: float,
     weights: str | None,
 ) -> str:
     """The config as Python text."""
-    lr = size.lr * size.batch / size.lr_batch * loss.lr_factor
     head = {
         "num_classes": len(classes),
         "anchor_generator": {"octave_base_scale": anchors.octave_base_scale, "ratios": list(anchors.ratios)},
@@ -134,7 +131,7 @@ def config_text(
         "model": {"bbox_head": head},
         "train_cfg": {"max_epochs": epochs, "val_interval": max(epochs // 3, 1)},
         "param_scheduler": schedule,
-        "optim_wrapper": {"optimizer": {"lr": float(f"{lr:.3g}")}},
+        "optim_wrapper": {"optimizer": {"lr": lr}},
         "auto_scale_lr": {"base_batch_size": size.batch},
         **({"load_from": weights} if weights else {}),
         "work_dir": str(work_dir),

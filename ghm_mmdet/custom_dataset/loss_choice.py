@@ -12,14 +12,18 @@ SMOOTH_L1 = dict(_delete_=True, type="SmoothL1Loss", beta=0.11, loss_weight=1.0)
 class Loss:
     """A loss as the head's config has it.
 
-    lr_factor: of cross-entropy's learning rate, by the searches on BCCD and digits.
+    lr: on the small detector, for 4 images in a step; pairs of logits to a positive and the learning rate from there
+        on, which the searches on BCCD (188), digits (529 and 2,325) and cards (1,027) found best.
     """
 
     title: str
     loss_cls: dict[str, Any]
     loss_bbox: dict[str, Any]
     density_scope: str | None = None
-    lr_factor: float = 1.0
+    lr: tuple[tuple[float, float], ...] = ((0, 0.01), (300, 0.005), (1500, 0.0017))
+
+    def lr_at(self, logits_per_positive: float) -> float:
+        return [lr for logits, lr in self.lr if logits_per_positive >= logits][-1]
 
 
 LOSSES = {
@@ -33,7 +37,7 @@ LOSSES = {
             momentum=0.75,
             max_weight=10.0,
             normalize="positives",
-            loss_weight=3.0,
+            loss_weight=1.0,
         ),
         dict(_delete_=True, type="ghm_mmdet.GHMR", mu=0.1, bins=10, momentum=0.7, loss_weight=10.0),
         density_scope="batch",
@@ -47,7 +51,7 @@ LOSSES = {
         "Focal Loss with smooth L1",
         dict(_delete_=True, type="FocalLoss", use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
         SMOOTH_L1,
-        lr_factor=2.0,
+        lr=((0, 0.02), (300, 0.005)),
     ),
     "ghm-released": Loss(
         "GHM-C and GHM-R as released",
@@ -66,11 +70,11 @@ class Recommendation:
     reason: str
 
 
-# From common to rare positives; the last that applies is taken. Measured with 22 to 2,325 logits to a positive; the
-# border lies between the 529 and the 2,325 of the digits.
+# From common to rare positives; the last that applies is taken. Measured with 22 to 2,325 logits to a positive.
 RECOMMENDATIONS = (
-    Recommendation(0, "ghm", "ahead of cross-entropy and Focal Loss in the mean where positives are as many"),
-    Recommendation(1100, "focal", "level with GHM where positives are as rare, and minds the learning rate less"),
+    Recommendation(0, "ghm", "ahead of cross-entropy and Focal Loss where positives are as many"),
+    Recommendation(1500, "ghm", "ahead of cross-entropy and Focal Loss at the low learning rate set here"),
+    Recommendation(5000, "focal", "nothing is measured here where positives are as rare; on COCO GHM is level with it"),
 )
 
 

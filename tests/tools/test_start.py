@@ -181,6 +181,14 @@ def test_every_number_of_logits_has_a_recommendation() -> None:
     assert sorted(RECOMMENDATIONS, key=lambda entry: entry.logits_per_positive) == list(RECOMMENDATIONS)
 
 
+def test_rarer_positives_have_a_lower_learning_rate() -> None:
+    expected = {1: 0.01, 299: 0.01, 300: 0.005, 1499: 0.005, 1500: 0.0017, 1e6: 0.0017}
+    assert {logits: LOSSES["ghm"].lr_at(logits) for logits in expected} == expected
+    for loss in LOSSES.values():
+        assert loss.lr[0][0] == 0
+        assert list(loss.lr) == sorted(loss.lr, key=lambda pair: (pair[0], -pair[1]))
+
+
 @pytest.mark.parametrize(
     "value",
     [
