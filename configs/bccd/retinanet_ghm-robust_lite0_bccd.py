@@ -3,7 +3,8 @@
 python tools/train.py configs/bccd/retinanet_ghm-robust_lite0_bccd.py
 2 CPU cores, batches of 4 images, 2.5 minutes. For the data see ../_base_/datasets/bccd_detection.py.
 
-For rare positives and wrong labels, at cross-entropy's own learning rate. With many wrong labels loss_weight=3 is better.
+For rare positives and wrong labels, at cross-entropy's own learning rate. With many wrong labels
+loss_weight=3 is better.
 No published figure: this setting is ours. See docs/studies/robust.md for what is shown of it and what is not.
 """
 

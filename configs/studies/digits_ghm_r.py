@@ -1,7 +1,7 @@
-"""Losses of the boxes on digits with 529 logits to a positive, clean and with boxes moved: GHM-R beside smooth L1 and GIoU.
+"""Losses of the boxes on digits with 529 logits to a positive, clean and with boxes moved: GHM-R, smooth L1, GIoU.
 
 python tools/study.py configs/studies/digits_ghm_r.py
-40 runs of about a minute on a CPU core, tested on the test split's handwriting. The robust form of GHM-C in all of them.
+40 runs of about a minute on a CPU core, tested on the test split's handwriting, all with the robust form of GHM-C.
 """
 
 _base_ = "robust_digits.py"
