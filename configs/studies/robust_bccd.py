@@ -47,6 +47,9 @@ methods = {
     "GHM-C, robust + GHM-R, mu 0.1, weight 1": ce(
         dict(robust, loss_cls=dict(robust["loss_cls"], loss_weight=1.0 / 3.0), loss_bbox=ghm_r)
     ),
+    "GHM-C, robust + GHM-R, mu auto, weight 1": ce(
+        dict(robust, loss_cls=dict(robust["loss_cls"], loss_weight=1.0 / 3.0), loss_bbox=dict(ghm_r, mu="auto"))
+    ),
     "CE above a threshold": ce(threshold),
 }
 del hooks, robust, ghm_r, threshold
