@@ -90,6 +90,11 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}"
 
 
+def in_words(error: Exception) -> str:
+    """Plain words where the cause is known, else the error as it is."""
+    return explain(error) or described(error)
+
+
 def explain(error: Exception) -> str | None:
     """Plain words for the errors of the stack below that have a known cause outside the code, else None."""
     text = str(error)

@@ -27,7 +27,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ghm_mmdet.config import evaluators_of
-from ghm_mmdet.errors import TYPE_HINT, UserError, described, explain, nearest
+from ghm_mmdet.errors import TYPE_HINT, UserError, in_words, nearest
 
 # What the visualizer's backends import when the run starts.
 BACKEND_PACKAGES = {
@@ -270,8 +270,7 @@ def _build(cfg: Config, place: str, registry: Registry, entry: dict, default_arg
 
 
 def _mistake(cfg: Config, place: str, error: Exception) -> UserError:
-    reason = explain(error) or described(error)
-    return UserError(f"{place}: {' '.join(reason.split())[:300]}\nin the config {cfg.filename}")
+    return UserError(f"{place}: {' '.join(in_words(error).split())[:300]}\nin the config {cfg.filename}")
 
 
 def _accepted(described: Callable) -> set[str] | None:

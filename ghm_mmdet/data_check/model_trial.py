@@ -18,7 +18,7 @@ from mmengine.structures import InstanceData, PixelData
 from torch import Tensor, nn
 
 from ghm_mmdet.coco import quiet
-from ghm_mmdet.errors import UserError, described, explain
+from ghm_mmdet.errors import UserError, in_words
 from ghm_mmdet.prior import copy_to_step, random_state_of_its_own
 
 # Pixels; a step takes a tenth of a second.
@@ -155,6 +155,6 @@ def _told(model: nn.Module, error: Exception, phase: str) -> str:
     names, part = {id(module): name for name, module in model.named_modules()}, ""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         part = names.get(id(frame.f_locals.get("self")), part) or part
-    reason = " ".join((explain(error) or described(error)).split())[:300]
+    reason = " ".join(in_words(error).split())[:300]
     what = "a training step" if phase == "train" else "a prediction"
     return f"{'.'.join(filter(None, ('model', part)))}: {what} fails: {reason}\nMend that part of the config."

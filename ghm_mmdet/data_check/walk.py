@@ -34,7 +34,7 @@ from ghm_mmdet.data_check.annotation_files import (
 )
 from ghm_mmdet.data_check.findings import Findings, Kind
 from ghm_mmdet.data_check.model_keys import check_data_set_keys
-from ghm_mmdet.errors import UserError, described, explain, other_than_file
+from ghm_mmdet.errors import UserError, in_words, other_than_file
 
 # COCO's limits of a small and a medium object.
 SMALL, MEDIUM = 32**2, 96**2
@@ -330,7 +330,7 @@ class _Walker:
         try:
             built = Runner.build_dataloader({**loader, "dataset": whole}, seed=0)
         except (KeyError, TypeError, ValueError, AssertionError) as error:
-            raise UserError(f"{place}: {explain(error) or described(error)}") from error
+            raise UserError(f"{place}: {in_words(error)}") from error
         if phase != "train":
             return
         batches, world_size = built.batch_sampler, self.world_size()
@@ -496,7 +496,7 @@ def missing_path(cfg: Config, what: str, path: str, entry: str) -> tuple[str, st
 
 
 def reason_of(error: Exception) -> str:
-    return (explain(error) or described(error)).partition("\n")[0]
+    return in_words(error).partition("\n")[0]
 
 
 def _why_no_object(part: Part) -> str:

@@ -114,7 +114,7 @@ def test_a_good_model_stays_as_it_is(name, configs, capsys):
 class OfSize(torch.nn.Module):
     """Takes images of one size, as SSD does, or fails for want of a device."""
 
-    def __init__(self, side: int, reason: Exception = RuntimeError("the size")):  # noqa: B008
+    def __init__(self, side: int, reason: Exception):
         super().__init__()
         self.side, self.reason, self.seen = side, reason, []
         self.data_preprocessor = torch.nn.Module()
@@ -131,13 +131,13 @@ class OfSize(torch.nn.Module):
 def test_a_corner_that_is_too_small_is_not_the_end(monkeypatch):
     monkeypatch.setattr(model_trial, "copy_to_step", lambda model: model)
     large = {"val": {"inputs": torch.zeros(3, 300, 300), "data_samples": DetDataSample(metainfo={"img_path": "a.png"})}}
-    model = OfSize(300)
+    model = OfSize(300, RuntimeError("the size"))
     try_model(model, large)
     assert model.seen == [model_trial.SIDE, 300]
     with pytest.raises(UserError, match="model: a prediction fails: RuntimeError: the size"):
-        try_model(OfSize(400), large)
+        try_model(OfSize(400, RuntimeError("the size")), large)
     try_model(OfSize(400, RuntimeError("Not compiled with GPU support")), large)
     with pytest.raises(UserError, match="KeyError"):
         try_model(OfSize(400, KeyError("border")), large)
     try_model(OfSize(400, KeyError("border")), {"test": made_up_sample()})
-    try_model(OfSize(400), {"val": {"inputs": {"sup": torch.zeros(3, 9, 9)}}, "train": None})
+    try_model(OfSize(400, RuntimeError("the size")), {"val": {"inputs": {"sup": torch.zeros(3, 9, 9)}}, "train": None})

@@ -194,6 +194,7 @@ def run_as_python(words: list[str], path: list[str]) -> None:
 def main() -> None:
     # The folder of this file is no place to import from.
     del sys.path[0]
+    # What tools import, so that no forked one has to; some of it for nothing else.
     import matplotlib.pyplot  # noqa: F401
     import mmengine.hub
     import numpy
