@@ -43,6 +43,13 @@ methods = {
     "GHM-C, robust + GHM-R, mu 0.1, weight 1, lr 0.0017": method(
         0.0017, dict(ghm_c, loss_weight=1.0), density_scope="batch", loss_bbox=ghm_r
     ),
+    # A factor of 3 on its settings.
+    "GHM-C, robust + GHM-R, mu 0.1, weight 0.33": method(
+        0.005, dict(ghm_c, loss_weight=0.33), density_scope="batch", loss_bbox=ghm_r
+    ),
+    "GHM-C, robust + GHM-R, mu 0.1, weight 1, lr 0.015": method(
+        0.015, dict(ghm_c, loss_weight=1.0), density_scope="batch", loss_bbox=ghm_r
+    ),
     "CE above a threshold": method(0.005, dict(type="ghm_mmdet.ThresholdCrossEntropyLoss", loss_weight=3.0)),
 }
 common = dict(object_size=[18, 40], num_train=400, num_val=100, num_test=100)
