@@ -1,8 +1,8 @@
 """Where the classification bias starts: at its optimum, at the usual prior of 0.01, at 0; for four losses.
 
 python tools/study.py configs/studies/digits_search.py configs/studies/digits_bias.py
-48 runs of 40 to 80 s on a CPU core, at the best settings of the search with 529 logits to a positive. Where positives are
-rarest, bias 0 and GHM-C as released were left out.
+48 runs of 40 to 80 s on a CPU core, at the best settings of the search with 529 logits to a positive. Bias 0 and GHM-C
+as released were left out where positives are rarest.
 """
 
 _base_ = "digits_imbalance.py"
