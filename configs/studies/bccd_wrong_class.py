@@ -1,4 +1,4 @@
-"""BCCD with nothing but wrong classes, as many as `bccd_noise.py` has at 40 % damaged labels.
+"""BCCD with nothing but wrong classes, as many as bccd.py has at 40 % damaged labels.
 
 python tools/study.py configs/studies/bccd_search.py configs/studies/bccd_wrong_class.py
 4 runs of about 2.5 minutes on 2 CPU cores.

@@ -51,5 +51,20 @@ methods = {
         dict(robust, loss_cls=dict(robust["loss_cls"], loss_weight=1.0 / 3.0), loss_bbox=dict(ghm_r, mu="auto"))
     ),
     "CE above a threshold": ce(threshold),
+    # A factor of 3 on its settings.
+    **{
+        f"GHM-C, robust + GHM-R, mu 0.1, {name}": dict(
+            ce(
+                dict(robust, loss_cls=dict(robust["loss_cls"], loss_weight=loss_weight), loss_bbox=ghm_r),
+                **{"optim_wrapper.optimizer.lr": lr},
+            ),
+            tuned_as=None,
+        )
+        for name, lr, loss_weight in (
+            ("weight 1, lr 0.03", 0.03, 1.0),
+            ("weight 1, lr 0.0033", 0.0033, 1.0),
+            ("weight 0.33", 0.01, 0.33),
+        )
+    },
 }
 del hooks, robust, ghm_r, threshold

@@ -24,7 +24,7 @@ methods = {
     "Focal Loss": method(dict(type="FocalLoss", gamma=2.0, alpha=0.25, loss_weight=0.1)),
     "GHM-C, robust": method(ghm_c, density_scope="batch"),
 }
-search = dict(_delete_=True, lr=[0.0017, 0.005, 0.015], loss_weight=[3, 10, 30])
+search = dict(_delete_=True, lr=[0.0006, 0.0017, 0.005, 0.015, 0.02], loss_weight=[3, 10, 30])
 common = dict(object_size=[18, 40], num_train=400, num_val=100, num_test=100)
 scenes = {
     "_delete_": True,

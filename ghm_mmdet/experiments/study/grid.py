@@ -82,7 +82,7 @@ def load_study(path: str | Path, results: Path) -> tuple[Config, list[Run]]:
     - ``search``: ``lr`` and ``loss_weight``, lists that make a grid; each method runs in every setting. The loss weight
       is a factor on that of the method's classification loss;
     - or ``tuned_by``: the name of a finished search, of which each method takes its own best setting, or that of the
-      method which it names as ``tuned_as``;
+      method which it names as ``tuned_as``; with ``tuned_as=None`` it keeps that of its options;
     - ``reference``: the method that the report compares the others with, or several, else the first; ``title``.
 
     Raises:
@@ -99,7 +99,8 @@ def load_study(path: str | Path, results: Path) -> tuple[Config, list[Run]]:
     for noise, seed, scenes, method in product(*axes):
         entry = study.methods[method]
         tuned_as = entry.get("tuned_as", method) if isinstance(entry, dict) else method
-        for setting in [_best(tuning, tuned_by, tuned_as)] if tuned_by else settings:
+        tuned = tuned_by and tuned_as is not None
+        for setting in [_best(tuning, tuned_by, tuned_as)] if tuned else settings:
             config = _config(path, study, method, noise, seed, setting, scenes)
             runs.append(Run(path.stem, method, float(noise), seed, setting, scenes, config))
     return study, runs

@@ -142,6 +142,11 @@ def test_tuned_by_a_search(tmp_path):
     finish(search, tmp_path, {0.1: 0.4, 0.2: 0.5, 0.3: 0.1})
     _, (run,) = load_study(path, tmp_path)
     assert run.setting == Setting(lr=0.2, loss_weight=3)
+    # A method may keep its own settings beside those that are tuned.
+    path.write_text('methods = dict(a="method.py", c=dict(config="method.py", tuned_as=None))\ntuned_by = "finder"')
+    _, runs = load_study(path, tmp_path)
+    assert {run.method: run.config.optim_wrapper.optimizer.lr for run in runs} == {"a": 0.2, "c": 0.1}
+    assert [run.setting for run in runs if run.method == "c"] == [None]
     path.write_text('methods = dict(c=dict(config="method.py", tuned_as="b"))\ntuned_by = "finder"')
     with pytest.raises(UserError, match="the search finder has no method 'b'"):
         load_study(path, tmp_path)
