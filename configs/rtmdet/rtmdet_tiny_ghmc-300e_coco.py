@@ -11,7 +11,9 @@ _base_ = "mmdet::rtmdet/rtmdet_tiny_8xb32-300e_coco.py"
 data_root = "{{$COCO_ROOT:data/coco}}/"
 # RTMDet gives its loss labels with scores, and the sum of the scores as avg_factor.
 loss_cls = dict(type="ghm_mmdet.GHMC", use_sigmoid=True, normalize="positives", max_weight=10.0)
-model = dict(bbox_head=dict(loss_cls=dict(_delete_=True, **loss_cls)))
+model = dict(
+    bbox_head=dict(type="ghm_mmdet.RTMDetSepBNHead", density_scope="batch", loss_cls=dict(_delete_=True, **loss_cls))
+)
 train_dataloader = dict(dataset=dict(data_root=data_root))
 val_dataloader = dict(dataset=dict(data_root=data_root))
 test_dataloader = val_dataloader

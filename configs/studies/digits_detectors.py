@@ -15,6 +15,13 @@ seeds = [1, 2]
 
 robust = dict(_delete_=True, type="ghm_mmdet.GHMC", use_sigmoid=True, normalize="positives", max_weight=10.0)
 loss_cls = "model.bbox_head.loss_cls"
+
+
+def all_levels(head):
+    """One density for all levels of the pyramid."""
+    return {"model.bbox_head.type": f"ghm_mmdet.{head}", "model.bbox_head.density_scope": "batch"}
+
+
 # Stock Faster R-CNN samples 256 anchors; the RPN with GHM-C has all.
 two_stage = {
     "norm_cfg.num_groups": 16,
@@ -36,14 +43,20 @@ methods = {
     **{
         f"{detector}, {name}": dict(config=f"digits/{config}_digits.py", options=options)
         for detector, config, own, ghm in (
-            ("RTMDet", "rtmdet_lite0", {}, {loss_cls: robust}),
+            ("RTMDet", "rtmdet_lite0", {}, {loss_cls: robust, **all_levels("RTMDetSepBNHead")}),
             ("YOLOX", "yolox_lite0", {}, {"model.bbox_head.loss_obj": dict(robust, reduction="sum")}),
-            ("TOOD", "tood_lite0", {}, {loss_cls: dict(robust, activated=True)}),
+            ("TOOD", "tood_lite0", {}, {loss_cls: dict(robust, activated=True), **all_levels("TOODHead")}),
             ("DINO", "dino_lite0", {}, {loss_cls: dict(robust, momentum=0.0)}),
             ("Faster R-CNN", "faster-rcnn", two_stage, {**two_stage, **all_anchors}),
         )
         for name, options in (("own loss", own), ("GHM-C robust", ghm))
     },
+    "RTMDet, GHM-C robust, a density per level": dict(
+        config="digits/rtmdet_lite0_digits.py", options={loss_cls: robust}
+    ),
+    "TOOD, GHM-C robust, a density per level": dict(
+        config="digits/tood_lite0_digits.py", options={loss_cls: dict(robust, activated=True)}
+    ),
     "Faster R-CNN, GHM-C robust in the RPN alone": dict(
         config="digits/faster-rcnn_digits.py",
         options={**two_stage, **{name: change for name, change in all_anchors.items() if "roi_head" not in name}},

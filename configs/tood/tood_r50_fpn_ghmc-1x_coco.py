@@ -11,7 +11,7 @@ _base_ = "mmdet::tood/tood_r50_fpn_1x_coco.py"
 data_root = "{{$COCO_ROOT:data/coco}}/"
 # TOOD's head gives probabilities. The first four epochs keep their Focal Loss, initial_loss_cls.
 loss_cls = dict(type="ghm_mmdet.GHMC", use_sigmoid=True, activated=True, normalize="positives", max_weight=10.0)
-model = dict(bbox_head=dict(loss_cls=dict(_delete_=True, **loss_cls)))
+model = dict(bbox_head=dict(type="ghm_mmdet.TOODHead", density_scope="batch", loss_cls=dict(_delete_=True, **loss_cls)))
 train_dataloader = dict(dataset=dict(data_root=data_root))
 val_dataloader = dict(dataset=dict(data_root=data_root))
 test_dataloader = val_dataloader

@@ -2,7 +2,16 @@
 
 from ghm_mmdet.heads.adversarial_dropout_roi_head import AdversarialDropoutRoIHead
 from ghm_mmdet.heads.clean_rpn_head import CleanRPNHead
-from ghm_mmdet.heads.density_scope import ATSSHead, DensityScopeMixin, RetinaHead, RPNHead
+from ghm_mmdet.heads.density_scope import (
+    ATSSHead,
+    DensityScopeMixin,
+    GFLHead,
+    RetinaHead,
+    RPNHead,
+    RTMDetHead,
+    RTMDetSepBNHead,
+    TOODHead,
+)
 from ghm_mmdet.heads.noisy_anchor_retina_head import NoisyAnchorRetinaHead
 from ghm_mmdet.heads.ohem_retina_head import OHEMRetinaHead
 
@@ -11,8 +20,12 @@ __all__ = [
     "AdversarialDropoutRoIHead",
     "CleanRPNHead",
     "DensityScopeMixin",
+    "GFLHead",
     "NoisyAnchorRetinaHead",
     "OHEMRetinaHead",
     "RPNHead",
+    "RTMDetHead",
+    "RTMDetSepBNHead",
     "RetinaHead",
+    "TOODHead",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Iterable
 from typing import Any
@@ -9,10 +10,15 @@ from typing import Any
 import torch
 from mmdet.models.dense_heads import AnchorHead
 from mmdet.models.dense_heads import ATSSHead as MMDetATSSHead
+from mmdet.models.dense_heads import GFLHead as MMDetGFLHead
 from mmdet.models.dense_heads import RetinaHead as MMDetRetinaHead
 from mmdet.models.dense_heads import RPNHead as MMDetRPNHead
+from mmdet.models.dense_heads import RTMDetHead as MMDetRTMDetHead
+from mmdet.models.dense_heads import RTMDetSepBNHead as MMDetRTMDetSepBNHead
+from mmdet.models.dense_heads import TOODHead as MMDetTOODHead
 from torch import Tensor
 
+from ghm_mmdet.heads.gathered_calls import gathered_calls
 from ghm_mmdet.heads.merged_levels import merge_levels
 from ghm_mmdet.registry import MODELS
 
@@ -36,7 +42,8 @@ class DensityScopeMixin:
             pass
 
     It fits anchor heads that compute their losses in ``loss_by_feat_single``, once per level, from feature maps and
-    values of anchors alone, as AnchorHead, RetinaHead, RPNHead, GuidedAnchorHead and ATSSHead do.
+    values of anchors alone, as AnchorHead, RetinaHead, RPNHead, GuidedAnchorHead and ATSSHead do. Of heads that need
+    the stride of a level for its boxes, as RTMDet, TOOD and GFL do, ``loss_cls`` alone is called over all levels.
 
     Args:
         density_scope: ``"level"``, what mmdet does and released models were trained with, or ``"batch"``.
@@ -67,6 +74,8 @@ class DensityScopeMixin:
                 f"use_sigmoid={use_sigmoid} into loss_cls"
             )
         self.density_scope = density_scope
+        loss_of_level = super().loss_by_feat_single  # type: ignore[misc]  # of mmdet's head beside the mixin
+        self._needs_stride = "stride" in inspect.signature(loss_of_level).parameters
         self._levels: list[tuple] = []
         self._num_levels = 0
 
@@ -79,7 +88,7 @@ class DensityScopeMixin:
         if hasattr(self.loss_cls, "num_images"):
             # OHEMLoss(per_image=True) cannot tell from its samples how many images they are.
             self.loss_cls.num_images = next(len(value) for value in args if isinstance(value, Tensor))
-        if self.density_scope == "level":
+        if self.density_scope == "level" or self._needs_stride:
             return self.loss_of_anchors(*args, **kwargs)
         self._levels.append(args)
         if len(self._levels) < self._num_levels:
@@ -98,6 +107,9 @@ class DensityScopeMixin:
 
     def loss_by_feat(self, cls_scores: list[Tensor], *args: Any, **kwargs: Any) -> dict:
         """The losses, with the names they have in mmdet."""
+        if self.density_scope == "batch" and self._needs_stride:
+            with gathered_calls(self.loss_cls, number=len(cls_scores), num_images=len(cls_scores[0])):
+                return super().loss_by_feat(cls_scores, *args, **kwargs)  # type: ignore[misc]  # as above
         self._levels, self._num_levels = [], len(cls_scores)
         try:
             losses = super().loss_by_feat(cls_scores, *args, **kwargs)  # type: ignore[misc]  # as above
@@ -124,3 +136,23 @@ class RPNHead(DensityScopeMixin, MMDetRPNHead):
 @MODELS.register_module()
 class ATSSHead(DensityScopeMixin, MMDetATSSHead):
     """mmdet's ATSSHead with the option ``density_scope``, see :class:`DensityScopeMixin`."""
+
+
+@MODELS.register_module()
+class GFLHead(DensityScopeMixin, MMDetGFLHead):
+    """mmdet's GFLHead with the option ``density_scope``, see :class:`DensityScopeMixin`."""
+
+
+@MODELS.register_module()
+class RTMDetHead(DensityScopeMixin, MMDetRTMDetHead):
+    """mmdet's RTMDetHead with the option ``density_scope``, see :class:`DensityScopeMixin`."""
+
+
+@MODELS.register_module()
+class RTMDetSepBNHead(DensityScopeMixin, MMDetRTMDetSepBNHead):
+    """mmdet's RTMDetSepBNHead with the option ``density_scope``, see :class:`DensityScopeMixin`."""
+
+
+@MODELS.register_module()
+class TOODHead(DensityScopeMixin, MMDetTOODHead):
+    """mmdet's TOODHead with the option ``density_scope``, see :class:`DensityScopeMixin`."""
