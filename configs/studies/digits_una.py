@@ -33,11 +33,11 @@ methods = {
     "_delete_": True,
     **{
         name: _base_.methods[name]
-        for name in ("CE, optimal bias", "Focal Loss, lr 0.02", "GHM-C, robust + GHM-R, mu 0.1, weight 1")
+        for name in ("CE, optimal bias", "Focal Loss, weight 3", "GHM-C, robust + GHM-R, mu 0.1, weight 1")
     },
     "OHEM": ohem,
     "GHM-C (released)": released,
 }
-reference = ["CE, optimal bias", "Focal Loss, lr 0.02"]
+reference = ["CE, optimal bias", "Focal Loss, weight 3"]
 scenes = {"_delete_": True, "4 objects, 10 classes, 128 px": _base_.scenes["4 objects, 10 classes, 128 px"]}
 del ohem, released

@@ -40,6 +40,13 @@ methods = {
     "_delete_": True,
     "CE": _base_.methods["CE"],
     "CE, optimal bias": ce(custom_hooks=hooks),
+    "CE, weight 10": dict(
+        ce(
+            dict(loss_cls=dict(_delete_=True, type="CrossEntropyLoss", use_sigmoid=True, loss_weight=10.0)),
+            **{"optim_wrapper.optimizer.lr": 0.01},
+        ),
+        tuned_as=None,
+    ),
     "Focal Loss": _base_.methods["Focal Loss"],
     "GHM-C, robust": ce(robust),
     "GHM-C, robust + GHM-R, mu 0.1": ce(dict(robust, loss_bbox=ghm_r)),

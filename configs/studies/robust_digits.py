@@ -11,7 +11,7 @@ title = "Digits: the robust form of GHM-C"
 tuned_by = None
 seeds = [1, 2, 3, 4, 5, 6]
 noise = [0.0, 0.4]
-reference = ["CE, optimal bias", "Focal Loss"]
+reference = ["CE, optimal bias", "Focal Loss", "Focal Loss, weight 3"]
 
 
 def method(lr, loss_cls, options=None, **head):
@@ -32,6 +32,7 @@ methods = {
     "CE, optimal bias": method(0.005, dict(type="CrossEntropyLoss", loss_weight=10.0), dict(custom_hooks=hooks)),
     "Focal Loss": method(0.005, dict(type="FocalLoss", gamma=2.0, alpha=0.25, loss_weight=1.0)),
     "Focal Loss, lr 0.02": method(0.02, dict(type="FocalLoss", gamma=2.0, alpha=0.25, loss_weight=1.0)),
+    "Focal Loss, weight 3": method(0.005, dict(type="FocalLoss", gamma=2.0, alpha=0.25, loss_weight=3.0)),
     "GHM-C, robust": method(0.005, ghm_c, density_scope="batch"),
     "GHM-C, robust + GHM-R, mu 0.1": method(0.005, ghm_c, density_scope="batch", loss_bbox=ghm_r),
     "CE, optimal bias, lr 0.0017": method(

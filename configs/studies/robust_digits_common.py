@@ -15,7 +15,12 @@ methods = {
     "_delete_": True,
     **{
         name: _base_.methods[name]
-        for name in ("CE, optimal bias", "Focal Loss, lr 0.02", "GHM-C, robust + GHM-R, mu 0.1, weight 1")
+        for name in (
+            "CE, optimal bias",
+            "Focal Loss, lr 0.02",
+            "Focal Loss, weight 3",
+            "GHM-C, robust + GHM-R, mu 0.1, weight 1",
+        )
     },
 }
 common = dict(object_size=[18, 40], num_train=400, num_val=100, num_test=100, image_size=[128, 128])

@@ -10,14 +10,14 @@ _base_ = "robust_digits.py"
 title = "Digits: five times as long"
 seeds = [1, 2, 3]
 noise = [0.0, 0.4]
+reference = ["CE, optimal bias", "Focal Loss, weight 3"]
 methods = {
     "_delete_": True,
     **{
         name: _base_.methods[name]
         for name in (
             "CE, optimal bias",
-            "Focal Loss",
-            "Focal Loss, lr 0.02",
+            "Focal Loss, weight 3",
             "GHM-C, robust + GHM-R, mu 0.1, weight 1",
             "GHM-C, robust + GHM-R, mu 0.1, weight 1, lr 0.0017",
             "GHM-C, robust + GHM-R, mu 0.1, weight 1, lr 0.015",
