@@ -14,6 +14,9 @@ loss_cls = dict(type="ghm_mmdet.GHMC", use_sigmoid=True, normalize="positives", 
 model = dict(
     bbox_head=dict(type="ghm_mmdet.RTMDetSepBNHead", density_scope="batch", loss_cls=dict(_delete_=True, **loss_cls))
 )
+# In the first steps the scores are near 0 and the loss, divided by their sum, is a hundred times what it is later. Adam
+# would remember it for hundreds of steps.
+optim_wrapper = dict(clip_grad=dict(max_norm=5, norm_type=2))
 train_dataloader = dict(dataset=dict(data_root=data_root))
 val_dataloader = dict(dataset=dict(data_root=data_root))
 test_dataloader = val_dataloader

@@ -65,6 +65,16 @@ methods = {
         config="digits/faster-rcnn_digits.py",
         options={**two_stage, **{name: change for name, change in all_anchors.items() if "roi_head" not in name}},
     ),
+    # Stock Faster R-CNN divides by its 256 samples of an image; without sampling the RPN divides by the positives,
+    # which are far fewer.
+    "Faster R-CNN, GHM-C robust in the RPN alone, weight 0.1": dict(
+        config="digits/faster-rcnn_digits.py",
+        options={
+            **two_stage,
+            **{name: change for name, change in all_anchors.items() if "roi_head" not in name},
+            "model.rpn_head": dict(all_anchors["model.rpn_head"], loss_cls=dict(robust, loss_weight=0.1)),
+        },
+    ),
 }
 options = {
     "train_cfg.max_epochs": 12,

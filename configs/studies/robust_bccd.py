@@ -10,7 +10,7 @@ _base_ = "bccd.py"
 title = "BCCD: the robust form of GHM-C"
 seeds = [1, 2, 3, 4, 5, 6]
 noise = [0.0, 0.4]
-reference = ["CE", "Focal Loss"]
+reference = ["CE", "CE, weight 10", "Focal Loss"]
 
 
 def ce(head=None, **options):

@@ -14,5 +14,5 @@ methods = {
     "CE, optimal bias": dict(config="bccd/retinanet_ce_lite0_bccd.py", options={"custom_hooks": hooks}),
     "Focal Loss": _base_.methods["Focal Loss"],
 }
-search = dict(lr=[0.005, 0.01, 0.02, 0.04], loss_weight=[1, 3, 10, 30])
+search = dict(lr=[0.01, 0.005, 0.02, 0.04], loss_weight=[1, 3, 10, 30])
 del hooks
