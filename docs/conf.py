@@ -67,15 +67,20 @@ def keep_intervals_whole(app: Sphinx, tree: nodes.document) -> None:
 def write_config_pages(app: Sphinx) -> None:
     """configs/README.md as a page, and one for each config that shows its source."""
     folder = Path(app.srcdir) / "configs"
+    pages = set()
     for config in sorted((REPO / "configs").rglob("*.py")):
         path = config.relative_to(REPO / "configs")
         source = Path("../" * (len(path.parts) + 1)) / "configs" / path
         heading = f"configs/{path.as_posix()}"
         page = folder / path.with_suffix(".rst")
+        pages.add(page)
         write(
             page,
             f":orphan:\n\n{heading}\n{'=' * len(heading)}\n\n.. literalinclude:: {source.as_posix()}\n",
         )
+    # Of configs that are gone.
+    for page in set(folder.rglob("*.rst")) - pages:
+        page.unlink()
     text = (REPO / "configs" / "README.md").read_text().replace("](../docs/", "](../")
     write(folder / "index.md", re.sub(r"\]\(([\w./-]+)\.py\)", r"](\1.rst)", text))
 

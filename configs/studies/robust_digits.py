@@ -2,8 +2,8 @@
 
 python tools/study.py configs/studies/digits_search.py configs/studies/robust_digits.py
 Runs of 40 to 90 s on a CPU core, tested on the test split's handwriting. lr and loss weight of cross-entropy and
-Focal Loss are the best of their searches with 529 (there Focal Loss also has what is best with 2,325, and the next best)
-and with 2,325 logits to a positive; the robust form is not searched.
+Focal Loss are the best of their searches with 529 and with 2,325 logits to a positive; with 529 Focal Loss also has the
+next best, and what is best with 2,325. The robust form is not searched.
 """
 
 _base_ = "digits_imbalance.py"
