@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -30,6 +31,8 @@ def gathered_calls(loss: nn.Module, number: int, num_images: int) -> Iterator[No
     before = vars(loss).get("forward")
     forward = loss.forward
 
+    # Whoever watches the calls reads from its signature which argument is which.
+    @functools.wraps(forward)
     def gather(*args: Any, **kwargs: Any) -> Tensor:
         calls.append((args, kwargs))
         if len(calls) < number:

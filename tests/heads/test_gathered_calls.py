@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 import torch
 from mmdet.registry import MODELS
@@ -117,6 +119,7 @@ def test_elements_come_in_the_order_of_the_images():
     loss = Spy()
     first, second = torch.arange(4.0).reshape(4, 1), torch.arange(10.0, 16.0).reshape(6, 1)
     with gathered_calls(loss, number=2, num_images=2):
+        assert list(inspect.signature(loss.forward).parameters) == ["pred", "target", "weight", "avg_factor"]
         zero = loss(first, (first + 100, first[:, 0]), weight=None, avg_factor=2.0)
         total = loss(second, (second + 100, second[:, 0]), weight=None, avg_factor=2.0)
     expected = torch.tensor([0.0, 1, 10, 11, 12, 2, 3, 13, 14, 15])
