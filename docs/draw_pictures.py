@@ -3,6 +3,8 @@
 `trained_on.svg`: which stretch of the gradient norm the gradient comes from, with cross-entropy and with the robust
 form of GHM-C, from the counts in pictures/gradient_norm_counts.json, which `counts_of` took from a trained detector.
 `why.svg`: where training stops for objects that cannot be told from background, from the library's own loss.
+`wrong_labels.svg`: gradient norms at the end of trainings with wrong labels, from the counts of three such detectors in
+pictures/wrong_label_counts.json.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from ghm_mmdet.functional import ghm_c_loss, harmonizing_weight
 
 FOLDER = Path(__file__).resolve().parent / "pictures"
 COUNTS = FOLDER / "gradient_norm_counts.json"
+WRONG_LABEL_COUNTS = FOLDER / "wrong_label_counts.json"
 BINS = 30
 MAX_WEIGHT = 10.0
 # Okabe and Ito's blue and vermilion, which colour-blind people can tell apart, on light and on dark ground.
@@ -30,12 +33,11 @@ COLOURS = {
 }
 
 
-def counts_of(gradients: Path, source: str) -> None:
-    """Keeps what the picture needs of the JSON that `ghm-mmdet gradients CONFIG CHECKPOINT` writes."""
+def counts_of(gradients: Path) -> dict[str, list[int]]:
+    """What the pictures need of the JSON that `ghm-mmdet gradients CONFIG CHECKPOINT` writes."""
     of_loss = next(loss for loss in json.loads(gradients.read_text())["losses"] if loss["kind"] == "classification")
-    counts = {kind: numpy.reshape(of_loss["count"][kind], (BINS, -1)).sum(1) for kind in ("positive", "negative")}
-    content = {"source": source, **{kind: count.tolist() for kind, count in counts.items()}}
-    COUNTS.write_text(json.dumps(content, indent=1) + "\n")
+    kinds = ("positive", "negative")
+    return {kind: numpy.reshape(of_loss["count"][kind], (BINS, -1)).sum(1).tolist() for kind in kinds}
 
 
 def shares(positive: torch.Tensor, negative: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -129,7 +131,34 @@ def draw_why(path: Path) -> None:
     write_svg(figure, path, COLOURS)
 
 
-PICTURES: dict[str, Callable[[Path], None]] = {"trained_on.svg": draw_trained_on, "why.svg": draw_why}
+def draw_wrong_labels(path: Path) -> None:
+    counts = json.loads(WRONG_LABEL_COUNTS.read_text())
+    figure, (of_positives, of_negatives) = page_figure([3.2, 2.6])
+    edges = numpy.linspace(0, 1, BINS + 1)
+    drawn = (("cross-entropy", CROSS_ENTROPY, 4), ("released", RELEASED, 2.5), ("robust", GHM, 2.5))
+    for name, colour, width in drawn:
+        for axes, kind in ((of_positives, "positive"), (of_negatives, "negative")):
+            share = 100 * numpy.array(counts[name][kind]) / sum(counts[name][kind])
+            axes.stairs(share, edges, baseline=None, color=colour, linewidth=width)
+    ticks = dict(xlim=(0, 1), xticks=[0, 0.5, 1], xticklabels=["0, right", "0.5", "1, wrong"])
+    of_positives.set(ylim=(0, 30), yticks=[0, 10, 20, 30], **ticks)
+    of_positives.set_title("% of what is labelled an object", fontsize=TEXT, loc="left", color=FAINT)
+    of_negatives.set(ylim=(1e-5, 200), yscale="log", yticks=[1e-4, 1e-2, 1, 100], **ticks)
+    of_negatives.set_yticklabels(["0.0001", "0.01", "1", "100"])
+    of_negatives.set_title("% of what is labelled background", fontsize=TEXT, loc="left", color=FAINT)
+    of_negatives.set_xlabel("gradient norm: how wrong a prediction is", fontsize=TEXT)
+    text = dict(fontsize=TEXT, linespacing=1.3, va="top")
+    of_positives.text(0.03, 29, "GHM-C released:\nall near 1/2", color=RELEASED, **text)
+    of_positives.text(0.62, 29, "cross-entropy,", color=CROSS_ENTROPY, **text)
+    of_positives.text(0.62, 25.4, "and robust", color=GHM, **text)
+    write_svg(figure, path, COLOURS)
+
+
+PICTURES: dict[str, Callable[[Path], None]] = {
+    "trained_on.svg": draw_trained_on,
+    "why.svg": draw_why,
+    "wrong_labels.svg": draw_wrong_labels,
+}
 
 if __name__ == "__main__":
     for file, draw in PICTURES.items():

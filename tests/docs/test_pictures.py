@@ -45,6 +45,23 @@ def test_readme_says_what_its_picture_shows() -> None:
     ]
 
 
+def test_why_says_what_its_picture_of_wrong_labels_shows() -> None:
+    counts = json.loads(draw_pictures.WRONG_LABEL_COUNTS.read_text())
+    near_half, background = [], []
+    for name in ("released", "cross-entropy", "robust"):
+        positive, negative = (counts[name][kind] for kind in ("positive", "negative"))
+        assert len(positive) == len(negative) == 30
+        near_half.append(100 * sum(positive[12:18]) / sum(positive))
+        background.append(100 * sum(negative[3:]) / sum(negative))
+    words = " ".join((REPO / "docs" / "why.md").read_text().split())
+    said = re.search(
+        r"labelled an object, (\d+) % .*? (\d+) % with cross-entropy and (\d+) % with the robust form", words
+    )
+    assert [int(number) for number in said.groups()] == [round(share) for share in near_half]
+    said = re.search(r"other side: (\d+) % .* with the others ([\d.]+) % and ([\d.]+) %", words)
+    assert [float(number) for number in said.groups()] == [round(background[0]), *(round(x, 1) for x in background[1:])]
+
+
 def test_where_training_stops() -> None:
     form = {name: (options, crowd) for name, (options, crowd) in draw_pictures.FORMS.items()}
     for share in (0.1, 0.3, 0.6, 0.9):
