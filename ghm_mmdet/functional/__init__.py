@@ -16,6 +16,7 @@ from .optimal_bias import optimal_bias
 from .soft_focal import soft_focal_loss
 from .spatial_dropout import occlusion_windows, sample_occlusion
 from .stratified_mining import stratified_hard_samples
+from .threshold_cross_entropy import threshold_cross_entropy_loss
 from .unit_region import region_count, unit_region
 
 __all__ = [
@@ -42,5 +43,6 @@ __all__ = [
     "smooth_l1_gradient_norm",
     "soft_focal_loss",
     "stratified_hard_samples",
+    "threshold_cross_entropy_loss",
     "unit_region",
 ]

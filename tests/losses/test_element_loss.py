@@ -7,11 +7,24 @@ import torch
 from mmdet.models.losses import CrossEntropyLoss, FocalLoss, SmoothL1Loss
 from mmdet.registry import MODELS
 
-from ghm_mmdet.functional import asl1_loss, balanced_cross_entropy_loss, focal_star_loss, ohem_loss
-from ghm_mmdet.functional.soft_focal import soft_focal_loss
-from ghm_mmdet.losses import AlphaBalancedCrossEntropyLoss, ASL1Loss, FocalStarLoss, OHEMLoss, SoftFocalLoss
+from ghm_mmdet.functional import (
+    asl1_loss,
+    balanced_cross_entropy_loss,
+    focal_star_loss,
+    ohem_loss,
+    soft_focal_loss,
+    threshold_cross_entropy_loss,
+)
+from ghm_mmdet.losses import (
+    AlphaBalancedCrossEntropyLoss,
+    ASL1Loss,
+    FocalStarLoss,
+    OHEMLoss,
+    SoftFocalLoss,
+    ThresholdCrossEntropyLoss,
+)
 
-CLASSIFICATION = [OHEMLoss, FocalStarLoss, SoftFocalLoss, AlphaBalancedCrossEntropyLoss]
+CLASSIFICATION = [OHEMLoss, FocalStarLoss, SoftFocalLoss, AlphaBalancedCrossEntropyLoss, ThresholdCrossEntropyLoss]
 ALL = [*CLASSIFICATION, ASL1Loss]
 
 
@@ -30,6 +43,7 @@ def case_of(loss, samples=50):
         (OHEMLoss(neg_pos_ratio=2), lambda p, t: ohem_loss(p, t, neg_pos_ratio=2)),
         (FocalStarLoss(4, 0, 0.3), lambda p, t: focal_star_loss(p, t, 4, 0, 0.3)),
         (SoftFocalLoss(1.5, 0.3), lambda p, t: soft_focal_loss(p, t, 1.5, 0.3)),
+        (ThresholdCrossEntropyLoss(0.3), lambda p, t: threshold_cross_entropy_loss(p, t, threshold=0.3)),
         (AlphaBalancedCrossEntropyLoss(0.6), lambda p, t: balanced_cross_entropy_loss(p, t, 0.6)),
         (ASL1Loss(0.1), lambda p, t: asl1_loss(p, t, 0.1)),
     ],
