@@ -33,9 +33,7 @@ robust = dict(
     ),
 )
 ghm_r = dict(_delete_=True, type="ghm_mmdet.GHMR", mu=0.1, bins=10, momentum=0.7, loss_weight=10.0)
-threshold = dict(
-    loss_cls=dict(_delete_=True, type="ghm_mmdet.ThresholdCrossEntropyLoss", use_sigmoid=True, loss_weight=1.0)
-)
+threshold = dict(_delete_=True, type="ghm_mmdet.ThresholdCrossEntropyLoss", use_sigmoid=True, loss_weight=1.0 / 3.0)
 methods = {
     "_delete_": True,
     "CE": _base_.methods["CE"],
@@ -57,7 +55,11 @@ methods = {
     "GHM-C, robust + GHM-R, mu auto, weight 1": ce(
         dict(robust, loss_cls=dict(robust["loss_cls"], loss_weight=1.0 / 3.0), loss_bbox=dict(ghm_r, mu="auto"))
     ),
-    "CE above a threshold": ce(threshold),
+    # The control: what the density adds; and the form in between, bounded so low that the crowd alone is below it.
+    "CE above a threshold + GHM-R, mu 0.1, weight 1": ce(dict(loss_cls=threshold, loss_bbox=ghm_r)),
+    "GHM-C, robust, max_weight 1 + GHM-R, mu 0.1, weight 1": ce(
+        dict(robust, loss_cls=dict(robust["loss_cls"], loss_weight=1.0 / 3.0, max_weight=1.0), loss_bbox=ghm_r)
+    ),
     # A factor of 3 on its settings.
     **{
         f"GHM-C, robust + GHM-R, mu 0.1, {name}": dict(

@@ -53,7 +53,29 @@ methods = {
     "GHM-C, robust + GHM-R, mu 0.1, weight 1, lr 0.015": method(
         0.015, dict(ghm_c, loss_weight=1.0), density_scope="batch", loss_bbox=ghm_r
     ),
-    "CE above a threshold": method(0.005, dict(type="ghm_mmdet.ThresholdCrossEntropyLoss", loss_weight=3.0)),
+    # The control: what the density adds; and the form in between, bounded so low that the crowd alone is below it.
+    **{
+        f"{name} + GHM-R, mu 0.1, weight 1{rate}": method(lr, loss_cls, loss_bbox=ghm_r, **scope)
+        for name, loss_cls, scope in (
+            ("CE above a threshold", dict(type="ghm_mmdet.ThresholdCrossEntropyLoss", loss_weight=1.0), {}),
+            (
+                "GHM-C, robust, max_weight 1",
+                dict(ghm_c, loss_weight=1.0, max_weight=1.0),
+                dict(density_scope="batch"),
+            ),
+        )
+        for rate, lr in (("", 0.005), (", lr 0.0017", 0.0017))
+    },
+    **{
+        f"CE above a threshold + GHM-R, mu 0.1, {name}": method(
+            lr, dict(type="ghm_mmdet.ThresholdCrossEntropyLoss", loss_weight=loss_weight), loss_bbox=ghm_r
+        )
+        for name, lr, loss_weight in (
+            ("weight 1, lr 0.015", 0.015, 1.0),
+            ("weight 0.33", 0.005, 0.33),
+            ("weight 3", 0.005, 3.0),
+        )
+    },
 }
 common = dict(object_size=[18, 40], num_train=400, num_val=100, num_test=100)
 scenes = {

@@ -123,3 +123,19 @@ def test_bad_arguments():
             threshold_cross_entropy_loss(logits, labels, threshold=threshold)
     with pytest.raises(ValueError, match="shape"):
         threshold_cross_entropy_loss(logits, torch.zeros(4, dtype=torch.long))
+
+
+@pytest.mark.parametrize("crowd", [0, 10, 5_000])
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.3, 0.6, 0.9, 0.99])
+def test_where_training_stops_for_a_contradicted_group(share, crowd):
+    """At the share of positives, whatever the crowd beside the group; nearer to 0 and 1 the threshold holds it."""
+    target = torch.zeros(crowd + 100, 1)
+    target[: round(100 * share)] = 1
+    low, high = 0.0, 1.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        score = torch.tensor(middle, dtype=torch.float64).logit().requires_grad_()
+        logits = torch.cat([score.expand(100), torch.full((crowd,), -8.0, dtype=torch.float64)]).unsqueeze(1)
+        threshold_cross_entropy_loss(logits, target).sum().backward()
+        low, high = (low, middle) if score.grad > 0 else (middle, high)
+    assert low == pytest.approx(min(max(share, 1 / 30), 29 / 30), abs=1e-6)
