@@ -68,6 +68,19 @@ def test_config_is_short_and_has_what_was_measured(started: tuple[Path, Path, st
     assert Path(config.work_dir) == work_dir / "training"
 
 
+@pytest.mark.parametrize("name", ["threshold", "ghm-released"])
+def test_config_of_a_chosen_loss_passes_the_check(tmp_path: Path, name: str) -> None:
+    write_shapes(tmp_path / "data", images=12)
+    done = run_tool("start.py", tmp_path / "data", "--size", "cpu", "--loss", name, cwd=tmp_path)
+    assert done.returncode == 0 and LOSSES[name].title in done.stdout, done.stderr
+    done = run_tool("check_dataset.py", tmp_path / "work_dirs" / "data" / "data.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    config = load_config(str(tmp_path / "work_dirs" / "data" / "data.py"), [], work_dir=None, launcher="none")
+    head = config.model.bbox_head
+    for key, loss in (("loss_cls", LOSSES[name].loss_cls), ("loss_bbox", LOSSES[name].loss_bbox)):
+        assert head[key] == {field: value for field, value in loss.items() if field != "_delete_"}
+
+
 def test_a_second_call_finds_it(started: tuple[Path, Path, str]) -> None:
     data, work_dir, _ = started
     config = work_dir / "my shapes.py"
@@ -177,6 +190,7 @@ def test_weights_are_refused_before_anything_is_written(tmp_path: Path) -> None:
 def test_every_number_of_logits_has_a_recommendation() -> None:
     for logits in (1.5, 200, 1e6):
         assert recommend(logits).loss in LOSSES
+    assert [recommend(logits).loss for logits in (188, 529, 1_027, 2_325, 2_390)] == 3 * ["ghm"] + 2 * ["threshold"]
     assert RECOMMENDATIONS[0].logits_per_positive == 0
     assert sorted(RECOMMENDATIONS, key=lambda entry: entry.logits_per_positive) == list(RECOMMENDATIONS)
 
