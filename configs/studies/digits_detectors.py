@@ -65,16 +65,10 @@ methods = {
         config="digits/tood_lite0_digits.py", options={loss_cls: dict(robust, activated=True)}
     ),
     "Faster R-CNN, GHM-C robust in the RPN alone": dict(config="digits/faster-rcnn_digits.py", options=rpn_alone),
-    **{
-        f"Faster R-CNN, GHM-C robust {name}": dict(
-            config="digits/faster-rcnn_digits.py",
-            options={**options, "model.rpn_head": dict(rpn_head, loss_cls=dict(robust, loss_weight=0.1))},
-        )
-        for name, options in (
-            ("in the RPN alone, weight 0.1", rpn_alone),
-            ("in both heads, weight 0.1 in the RPN", both_heads),
-        )
-    },
+    "Faster R-CNN, GHM-C robust in the RPN alone, weight 0.1": dict(
+        config="digits/faster-rcnn_digits.py",
+        options={**rpn_alone, "model.rpn_head": dict(rpn_head, loss_cls=dict(robust, loss_weight=0.1))},
+    ),
 }
 options = {
     "train_cfg.max_epochs": 12,

@@ -4,7 +4,12 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ghm_mmdet.functional import classification_gradient_norm, ghm_c_loss, ghm_r_loss
+from ghm_mmdet.functional import (
+    classification_gradient_norm,
+    ghm_c_loss,
+    ghm_r_loss,
+    threshold_cross_entropy_loss,
+)
 from ghm_mmdet.functional.gradient_histogram import Elements, gradient_histogram
 
 pytestmark = pytest.mark.usefixtures("on_device")
@@ -77,3 +82,13 @@ def test_histogram(form):
     with Recorder() as recorder:
         gradient_histogram(samples, torch.randn(300, 7), classification_gradient_norm, 30)
     assert recorder.seen > 10 and recorder.waiting == []
+
+
+@pytest.mark.parametrize("form", ["labels", "dense"])
+def test_cross_entropy_above_a_threshold(form):
+    logits = torch.randn(300, 7, requires_grad=True)
+    target = torch.randint(0, 8, (300,)) if form == "labels" else torch.rand(300, 7)
+    with Recorder() as recorder:
+        threshold_cross_entropy_loss(logits, target, torch.ones(300)).sum().backward()
+    assert logits.grad.any() and recorder.seen > 20
+    assert recorder.waiting == []

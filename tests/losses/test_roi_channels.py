@@ -12,7 +12,14 @@ from torch import Tensor
 
 CLASSES, SAMPLES = 3, 12
 LABELS = torch.arange(SAMPLES) % (CLASSES + 1)
-LOSSES = ["GHMC", "OHEMLoss", "FocalStarLoss", "SoftFocalLoss", "AlphaBalancedCrossEntropyLoss"]
+LOSSES = [
+    "GHMC",
+    "OHEMLoss",
+    "FocalStarLoss",
+    "SoftFocalLoss",
+    "AlphaBalancedCrossEntropyLoss",
+    "ThresholdCrossEntropyLoss",
+]
 
 
 def head_with(loss: str, **options):

@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from ghm_mmdet.losses import GHMC, GHMR
+from ghm_mmdet.losses import GHMC, GHMR, ThresholdCrossEntropyLoss
 
 LOSSES = {
     "GHM-C": lambda: GHMC(),
@@ -17,12 +17,13 @@ LOSSES = {
     "exact GHM-C": lambda: GHMC(density="exact", normalize="avg_factor"),
     "GHM-R": lambda: GHMR(),
     "GHM-R with auto mu": lambda: GHMR(mu="auto", normalize="avg_factor"),
+    "cross-entropy above a threshold": lambda: ThresholdCrossEntropyLoss(),
 }
 
 
 def batch(loss, samples):
     pred = torch.randn(samples, 4)
-    target = torch.randint(0, 4, (samples,)) if isinstance(loss, GHMC) else torch.randn(samples, 4)
+    target = torch.randn(samples, 4) if isinstance(loss, GHMR) else torch.randint(0, 4, (samples,))
     return pred, target, (torch.rand(samples, 1) > 0.2).float()
 
 
@@ -36,7 +37,7 @@ def test_no_graph_break_and_the_same_training(name):
     for samples in (40, 40, 7):
         pred, target, weight = batch(loss, samples)
         # One weight a sample, as heads give it; GHM-R's heads have one an element.
-        weight = weight.flatten() if isinstance(loss, GHMC) else weight.expand(-1, 4)
+        weight = weight.expand(-1, 4) if isinstance(loss, GHMR) else weight.flatten()
         results = []
         for run in (compiled, again):
             leaf = pred.clone().requires_grad_()
