@@ -66,16 +66,6 @@ methods = {
         )
         for rate, lr in (("", 0.005), (", lr 0.0017", 0.0017))
     },
-    **{
-        f"CE above a threshold + GHM-R, mu 0.1, {name}": method(
-            lr, dict(type="ghm_mmdet.ThresholdCrossEntropyLoss", loss_weight=loss_weight), loss_bbox=ghm_r
-        )
-        for name, lr, loss_weight in (
-            ("weight 1, lr 0.015", 0.015, 1.0),
-            ("weight 0.33", 0.005, 0.33),
-            ("weight 3", 0.005, 3.0),
-        )
-    },
 }
 common = dict(object_size=[18, 40], num_train=400, num_val=100, num_test=100)
 scenes = {
