@@ -46,8 +46,9 @@ class ModelFinding:
 
 @dataclass
 class _Calls:
-    """What a loss was called with in a training step, and the sum of the sizes of the gradients that came back.
+    """What a loss was called with in a training step, and what came back.
 
+    gradient, largest: the sum of the sizes of the gradients, and the greatest of them.
     scoring: calls that ask for the loss of each element, or that are not trained on.
     elements: calls of these through which a gradient came back.
     """
@@ -58,6 +59,7 @@ class _Calls:
     probabilities: bool = True
     sizes_of_weight: bool = False
     gradient: float = 0.0
+    largest: float = 0.0
 
 
 def check_config_model(cfg: Config) -> list[ModelFinding]:
@@ -133,12 +135,12 @@ def check_model(model: nn.Module, batch: dict, replaced: dict[str, dict] | None 
     return findings
 
 
-def _findings(loss: Any, seen: _Calls, head: str, before: tuple[dict, float] | None) -> Iterator[tuple[bool, str]]:
+def _findings(loss: Any, seen: _Calls, head: str, before: tuple[dict, _Calls] | None) -> Iterator[tuple[bool, str]]:
     """Whether it is wrong, and the words.
 
     Args:
         head: the class of the head that the loss is in.
-        before: the config of the loss it took the place of, and that one's gradient.
+        before: the config of the loss it took the place of, and that one's calls.
     """
     if not seen.trained and seen.elements:
         yield True, f"gives the loss of each element, of which {head} makes a loss of its own. Keep {head}'s own."
@@ -157,12 +159,15 @@ def _findings(loss: Any, seen: _Calls, head: str, before: tuple[dict, float] | N
         yield False, "has reduction='none', with which its moving average stays at its start: set momentum=0."
     if seen.sizes_of_weight and not getattr(loss, "scale_by_weight", True):
         yield False, "is given weights that are neither 0 nor 1, whose size has no effect: scale_by_weight=True."
-    if before is None or before[1] == 0:
+    if before is None or before[1].gradient == 0:
         return
-    times = seen.gradient / before[1]
+    times = seen.gradient / before[1].gradient
     # Another loss_weight than before is the user's choice.
     chosen = getattr(loss, "loss_weight", 1.0) / before[0].get("loss_weight", 1.0)
-    if not any(1 / SCALE <= ratio <= SCALE for ratio in (times, times / chosen if chosen else 1.0)):
+    # A loss that leaves the easy crowd out has a smaller sum, though what is hard weighs what it did.
+    ratios = [times, seen.largest / before[1].largest]
+    ratios += [ratio / chosen for ratio in ratios] if chosen else [1.0]
+    if not any(1 / SCALE <= ratio <= SCALE for ratio in ratios):
         form = "positives" if hasattr(loss, "use_sigmoid") else "avg_factor"
         remedy = "loss_weight" if getattr(loss, "normalize", None) else f"normalize={form!r}, or loss_weight"
         yield False, f"has gradients {times:.3g} times those of {before[0]['type']} before training: set {remedy}."
@@ -241,15 +246,19 @@ def _watcher(calls: _Calls) -> Callable[[nn.Module, tuple, dict], tuple[tuple, d
 
 
 def _add(calls: _Calls, gradient: Tensor) -> None:
-    calls.gradient += float(gradient.abs().sum())
+    size = gradient.abs()
+    calls.gradient += float(size.sum())
+    calls.largest = max(calls.largest, float(size.max()))
 
 
 def _mark(calls: _Calls, gradient: Tensor) -> None:
     calls.elements += bool(gradient.any())
 
 
-def _gradients_before(model: nn.Module, replaced: dict[str, dict | None], batch: dict) -> dict[str, tuple[dict, float]]:
-    """The config of each loss that was replaced, and its gradient in the same step."""
+def _gradients_before(
+    model: nn.Module, replaced: dict[str, dict | None], batch: dict
+) -> dict[str, tuple[dict, _Calls]]:
+    """The config of each loss that was replaced, and its calls in the same step."""
     before = {name: loss for name, loss in replaced.items() if loss is not None}
     if not before:
         return {}
@@ -262,7 +271,7 @@ def _gradients_before(model: nn.Module, replaced: dict[str, dict | None], batch:
     except Exception:
         # A loss before does not fit the head as it is now, such as a softmax in one of sigmoids.
         return {}
-    return {name: (loss, calls[name].gradient) for name, loss in before.items()}
+    return {name: (loss, calls[name]) for name, loss in before.items()}
 
 
 def replaced_losses(path: str) -> dict[str, dict]:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import torch
+import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor
 
 from . import checks
-from .class_target import checked_pair
+from .class_target import checked_pair, soft_target
 from .harmonized_loss import as_rows
 
 
 def threshold_cross_entropy_loss(
-    logits: Tensor, target: Tensor, weight: Tensor | None = None, threshold: float = 1 / 30
+    logits: Tensor,
+    target: Tensor | tuple[Tensor, Tensor],
+    weight: Tensor | None = None,
+    threshold: float = 1 / 30,
+    sync: bool = False,
 ) -> Tensor:
     r"""Binary cross-entropy of the elements whose gradient norm reaches a threshold, the positives' share made up for.
 
@@ -25,15 +30,18 @@ def threshold_cross_entropy_loss(
     factor is 1.
 
     This is the robust form of GHM-C with its two effects reduced to one: the crowd of easy background has no say, and
-    what is beyond it is not weighed by how rare it is. No state, no density, nothing to share between ranks.
+    what is beyond it is not weighed by how rare it is. No state and no density.
 
     Args:
         logits: floating point, shape (N, C), or any (..., C); half and bfloat16 are computed in float32.
         target: integer labels of shape (N,), any value outside 0 to C - 1 being background, or values in [0, 1] of the
-            shape of ``logits``.
+            shape of ``logits``, or a pair of labels and scores, both of shape (N,): the score for the sample's own
+            class and 0 for the others.
         weight: shape (N,), (N, 1) or that of ``logits``, at least 0; a factor on the loss. What an element with weight
             0 holds has no effect. ``None`` is 1 everywhere.
         threshold: :math:`\theta`, in [0, 1]; 1 / 30 is the first of GHM-C's 30 unit regions, 0 is cross-entropy.
+        sync: whether P and :math:`P_\theta` are those of all ranks of torch.distributed, at the cost of one small
+            all-reduce that every rank must take part in.
 
     Returns:
         The loss of each element, float32 (float64 for float64 logits), the shape of ``logits``. Which elements are left
@@ -57,6 +65,8 @@ def threshold_cross_entropy_loss(
     Source: ours, the control for what the density of GHM-C adds.
     """
     checks.check_fraction("threshold", threshold)
+    if isinstance(target, tuple | list) and len(target) == 2:
+        target = soft_target(*target, logits)
     rows, dense = (as_rows(value) for value in checked_pair(logits, target))
     weight = checks.rows_of_weight(weight, logits)
     with torch.no_grad():
@@ -65,8 +75,10 @@ def threshold_cross_entropy_loss(
         kept = ~((rows.sigmoid() - dense).abs() < threshold)
         if weight is not None:
             positive, kept = positive & (weight > 0), kept & (weight > 0)
-        factor = positive.sum() / (positive & kept).sum().clamp(min=1)
-        factor = torch.where(positive.any(), factor, 1).to(rows.dtype)
+        positives = torch.stack([positive.sum(), (positive & kept).sum()])
+        if sync and torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(positives)
+        factor = torch.where(positives[0] > 0, positives[0] / positives[1].clamp(min=1), 1).to(rows.dtype)
     # What is left out may be infinite or NaN.
     rows, dense = (torch.where(kept, value, 0) for value in (rows, dense))
     loss = F.binary_cross_entropy_with_logits(rows, dense, reduction="none") * (kept * factor)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from ..functional import checks, ghm_c_loss
-from ..functional.harmonized_loss import as_rows
+from ..functional.probability import logits_of_probabilities
 from .region_state import RegionState
 
 
@@ -131,13 +130,7 @@ class GHMC(RegionState):
         """
         weight = self._one_weight(label_weight, weight)
         if self.activated:
-            checks.check_prediction("pred", pred)
-            rows = checks.rows_of_weight(weight, pred)
-            if rows is not None:
-                # Else the gradient of a NaN that is ignored would be one.
-                pred = torch.where(rows > 0, as_rows(pred), 0.5).view(pred.shape)
-            # The gradient flows back through the logarithms to the probabilities.
-            pred = pred.to(torch.promote_types(pred.dtype, torch.float32)).logit(eps=1e-6)
+            pred = logits_of_probabilities(pred, weight)
         return self._loss(
             ghm_c_loss,
             pred,

@@ -15,7 +15,7 @@ from tools.running import CONFIG, write_shapes
 from torch import nn
 
 from ghm_mmdet.data_check.model_check import check_config_model, check_model, replaced_losses
-from ghm_mmdet.losses import GHMC, FocalStarLoss
+from ghm_mmdet.losses import GHMC, FocalStarLoss, ThresholdCrossEntropyLoss
 
 SAMPLES, CLASSES = 10, 3
 LABELS = torch.arange(SAMPLES) % (CLASSES + 1)
@@ -134,6 +134,22 @@ def test_another_scale_than_the_loss_before_is_noted():
     assert text.startswith("note: ") and "gradients 0.0333 times those of mmdet.FocalLoss" in text
     assert texts(ghm_c(normalize="avg_factor"), step, before) == []
     assert texts(ghm_c(loss_weight=24.0), step, before) == []
+
+
+def test_a_crowd_that_has_no_say_is_no_other_scale():
+    """Of five thousand elements ten are hard: the sum is 0.075 of what it was, and what is hard weighs what it did."""
+
+    class Crowd(Detector):
+        def __init__(self, threshold: float):
+            loss = ThresholdCrossEntropyLoss(threshold)
+            super().__init__(loss, lambda loss, logits: loss(logits, torch.ones(5000, dtype=torch.long)))
+            self.logits = nn.Parameter(torch.cat([torch.full((4990, 1), -4.0), torch.full((10, 1), -1.0)]))
+
+    before = {"bbox_head.loss_cls": dict(type="mmdet.CrossEntropyLoss", use_sigmoid=True)}
+    assert check_model(Crowd(1 / 30), {"inputs": []}, before) == []
+    # Nothing at all is left of the crowd, nor of what is hard.
+    (finding,) = check_model(Crowd(1.0), {"inputs": []}, before)
+    assert "has gradients 0 times those of mmdet.CrossEntropyLoss" in finding.text
 
 
 def test_another_loss_weight_is_a_choice():

@@ -30,6 +30,31 @@ def test_by_hand():
     assert ignored.item() == pytest.approx(2 * math.log(2) / 2, rel=1e-5)
 
 
+def test_labels_and_scores_are_a_soft_target():
+    torch.manual_seed(0)
+    logits, labels, scores = torch.randn(12, 3), torch.randint(0, 4, (12,)), torch.rand(12)
+    dense = F.one_hot(labels, 4)[:, :3] * scores.unsqueeze(1)
+    loss = ThresholdCrossEntropyLoss(0.3)
+    assert torch.equal(loss(logits, (labels, scores), avg_factor=2.0), loss(logits, dense, avg_factor=2.0))
+    with pytest.raises(ValueError, match="a target of two parts"):
+        loss(logits, (labels, scores[:-1]))
+
+
+def test_probabilities_in_place_of_logits():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(12, 3, requires_grad=True), torch.randint(0, 4, (12,))
+    weight = torch.ones(12)
+    weight[0] = 0
+    gradients = []
+    for activated in (False, True):
+        pred = logits.sigmoid() if activated else logits
+        if activated:
+            pred = torch.where(torch.arange(12).unsqueeze(1) == 0, math.nan, pred)
+        loss = ThresholdCrossEntropyLoss(0.3, activated=activated)(pred, labels, weight, avg_factor=2.0)
+        gradients.append(torch.autograd.grad(loss, logits)[0])
+    torch.testing.assert_close(*gradients)
+
+
 def test_bad_arguments():
     with pytest.raises(ValueError, match="threshold"):
         ThresholdCrossEntropyLoss(threshold=2)
