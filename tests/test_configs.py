@@ -140,7 +140,8 @@ def test_config_trains_and_predicts(entry):
             expected |= {"loss_cls", "loss_bbox"}
         assert expected <= set(losses)
         assert all(torch.isfinite(value) for value in losses.values()), losses
-        assert losses["loss"] > 0
+        # Above a threshold nothing is left of background that is right already.
+        assert losses["loss"] > 0 or (boxes == [0] and "ThresholdCrossEntropyLoss" in str(config.model))
     changed = {n for n, p in trained.items() if not torch.equal(p, before[n])}
     # Of layers for each level or stage, some may have no object.
     kinds = {name: re.sub(r"\.\d+\b", "", name.rpartition(".")[0]) for name in trained}

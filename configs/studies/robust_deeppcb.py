@@ -10,13 +10,12 @@ _base_ = "robust_cards.py"
 title = "Circuit boards: the robust form of GHM-C"
 tuned_by = "deeppcb_search"
 noise = [0.0]
-threshold = dict(_delete_=True, type="ghm_mmdet.ThresholdCrossEntropyLoss", use_sigmoid=True, loss_weight=1.0)
-robust = dict(config="deeppcb/retinanet_ghm-robust_lite0_deeppcb.py", tuned_as="CE, optimal bias")
 methods = {
     **{name: dict(config="deeppcb/retinanet_ce_lite0_deeppcb.py") for name in ("CE, optimal bias", "Focal Loss")},
-    "GHM-C, robust + GHM-R, mu 0.1": robust,
+    "GHM-C, robust + GHM-R, mu 0.1": dict(config="deeppcb/retinanet_ce_lite0_deeppcb.py"),
     "CE above a threshold + GHM-R, mu 0.1": dict(
-        robust, options={"model.bbox_head.density_scope": "level", "model.bbox_head.loss_cls": threshold}
+        config="deeppcb/retinanet_threshold-ghmr_lite0_deeppcb.py",
+        # The default, which the rows were trained with in writing.
+        options={"model.bbox_head.density_scope": "level"},
     ),
 }
-del robust, threshold

@@ -53,6 +53,16 @@ methods = {
     "GHM-C, robust + GHM-R, mu 0.1, weight 1, lr 0.015": method(
         0.015, dict(ghm_c, loss_weight=1.0), density_scope="batch", loss_bbox=ghm_r
     ),
+    **{
+        f"CE above a threshold + GHM-R, mu 0.1, {name}": method(
+            lr, dict(type="ghm_mmdet.ThresholdCrossEntropyLoss", loss_weight=loss_weight), loss_bbox=ghm_r
+        )
+        for name, lr, loss_weight in (
+            ("weight 1, lr 0.015", 0.015, 1.0),
+            ("weight 3", 0.005, 3.0),
+            ("weight 0.33", 0.005, 0.33),
+        )
+    },
     # The control: what the density adds; and the form in between, bounded so low that the crowd alone is below it.
     **{
         f"{name} + GHM-R, mu 0.1, weight 1{rate}": method(lr, loss_cls, loss_bbox=ghm_r, **scope)

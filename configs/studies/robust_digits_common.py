@@ -20,6 +20,7 @@ methods = {
             "Focal Loss, lr 0.02",
             "Focal Loss, weight 3",
             "GHM-C, robust + GHM-R, mu 0.1, weight 1",
+            "CE above a threshold + GHM-R, mu 0.1, weight 1",
         )
     },
 }

@@ -190,7 +190,7 @@ def test_weights_are_refused_before_anything_is_written(tmp_path: Path) -> None:
 def test_every_number_of_logits_has_a_recommendation() -> None:
     for logits in (1.5, 200, 1e6):
         assert recommend(logits).loss in LOSSES
-    assert [recommend(logits).loss for logits in (188, 529, 1_027, 2_325, 2_390)] == 3 * ["ghm"] + 2 * ["threshold"]
+    assert [recommend(logits).loss for logits in (22, 188, 529, 1_027, 2_390)] == 3 * ["ghm"] + 2 * ["threshold"]
     assert RECOMMENDATIONS[0].logits_per_positive == 0
     assert sorted(RECOMMENDATIONS, key=lambda entry: entry.logits_per_positive) == list(RECOMMENDATIONS)
 
