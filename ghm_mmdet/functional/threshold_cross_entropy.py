@@ -30,8 +30,10 @@ def threshold_cross_entropy_loss(
     factor is 1.
 
     This is the robust form of GHM-C with its two effects reduced to one: the crowd of easy background has no say, and
-    what is beyond it is not weighed by how rare it is. No state and no density. Take it where positives are very rare, a
-    thousand logits to one or more; where they are common, some hundred logits to one, it does worse than cross-entropy.
+    what is beyond it is not weighed by how rare it is. No state and no density.
+
+    Take it where positives are very rare, a thousand logits to one or more; where they are common, some hundred logits
+    to one, it does worse than cross-entropy.
 
     Args:
         logits: floating point, shape (N, C), or any (..., C); half and bfloat16 are computed in float32.
