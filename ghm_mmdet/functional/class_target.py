@@ -60,3 +60,10 @@ def soft_target(label: Tensor, score: Tensor, logits: Tensor) -> Tensor:
     checks.check_constant("target", score)
     # The score of the background may be anything, NaN too.
     return torch.where(dense_target(label, logits) > 0, score.unsqueeze(-1), 0)
+
+
+def joined_target(target: Tensor | tuple[Tensor, Tensor], logits: Tensor) -> Tensor:
+    """A target as one tensor: of a pair of labels and scores its :func:`soft_target`, else the target itself."""
+    if isinstance(target, tuple | list) and len(target) == 2:
+        return soft_target(*target, logits)
+    return target

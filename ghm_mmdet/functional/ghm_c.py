@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from . import checks
-from .class_target import soft_target
+from .class_target import joined_target
 from .harmonized_loss import as_rows, harmonized_loss
 from .weighting import Weighting
 
@@ -107,8 +107,7 @@ def ghm_c_loss(
     Source: GHM paper (Li, Liu and Wang, AAAI 2019, arXiv:1811.05181), section "GHM-C Loss"; the softmax form is ours.
     """
     checks.check_prediction("logits", logits)
-    if isinstance(target, tuple | list) and len(target) == 2:
-        target = soft_target(*target, logits)
+    target = joined_target(target, logits)
     checks.check_class_target(target, logits)
     weighting = Weighting(
         bins, momentum, acc_sum, acc_norm, average, update_average, max_weight, power, normalize, avg_factor,
